@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// A limit: a positive amount, or never. Zero cannot be written (see [`crate::config`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit<T> {
@@ -35,7 +37,8 @@ pub struct Limits {
 }
 
 /// A point on the clock that runs through suspend (`CLOCK_BOOTTIME`), as time since boot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Instant(pub Duration);
 
 impl Instant {

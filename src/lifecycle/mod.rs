@@ -1,8 +1,378 @@
 //! The supervisor's decisions, without I/O, clock or async: fed with events and the time, it
 //! answers with actions.
+//!
+//! Its six promises are the rules of the README's "What it promises", each with a property test
+//! in `properties.rs`; `table.rs` reads as the specification.
+//!
+//! - [`Lifecycle::handle`] takes one event and returns what to do, in order.
+//! - [`Lifecycle::next_deadline`] says when to send [`Event::Tick`] if nothing else happens.
+//! - The whole value can be stored: a supervisor that was killed goes on where it was
+//!   ([`Lifecycle::resume`]).
 
+mod agents;
+mod drain;
+mod event;
+mod ledger;
 mod limits;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod table;
 mod words;
+mod work;
 
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use agents::Agent;
+pub use agents::Stage;
+pub use event::{Action, Event, Report, Stop, Sweep};
+pub use ledger::DetectorKind;
 pub use limits::{Instant, Limit, Limits};
 pub use words::{AgentIndex, DetectorIndex, Exit, Observation, Outcome, Reason};
+
+/// How this kind of agent stops taking jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DrainMethod {
+    /// A signal or command after which it finishes its jobs and exits.
+    Signal,
+    /// Its signal cancels a job, so it is sent when none runs.
+    WaitIdle,
+    /// One job a process: it exits by itself after its job.
+    SingleJob,
+}
+
+/// How often level detectors are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sampling {
+    pub while_idle: Duration,
+    pub while_busy: Duration,
+}
+
+/// What the lifecycle must know of the configuration and the preset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Agent processes on this machine, at least 1.
+    pub agents: u32,
+    /// Jobs that one agent process runs at a time, at least 1.
+    pub slots: u32,
+    /// The slots were told or read off the agent's arguments, not assumed.
+    pub slots_known: bool,
+    #[serde(skip, default = "Limits::none")]
+    pub limits: Limits,
+    pub detectors: Vec<DetectorKind>,
+    /// The preset can see when the agent is ready; otherwise it is once started.
+    pub sees_ready: bool,
+    pub drain: DrainMethod,
+    /// What the cancel step is given before the kill; `None` when there is no cancel step.
+    pub cancel: Option<Duration>,
+    /// Exit statuses besides 0 that are a planned end.
+    pub exit_ok: Vec<i32>,
+    /// There is no machine to end: an agent that ends by itself ends the supervisor.
+    pub pass_through: bool,
+    /// `None`: nobody needs to know, so nobody wakes up.
+    pub sampling: Option<Sampling>,
+}
+
+/// Where the machine stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    Working,
+    Draining {
+        reason: Reason,
+        since: Instant,
+        deadline: Option<Instant>,
+        urgency: Urgency,
+    },
+    /// No agent is left; what they left behind is being ended.
+    Sweeping {
+        reason: Reason,
+        kill_at: Instant,
+        rounds: u32,
+    },
+    Retiring {
+        reason: Reason,
+        since: Instant,
+        /// A weightier reason that came while the group was being left.
+        pending: Option<Reason>,
+        /// Powering off was the last resort and has been asked for.
+        powered_off: bool,
+    },
+    Gone {
+        reason: Reason,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Urgency {
+    Drain,
+    Cancel,
+    Kill,
+}
+
+/// What this machine has done so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Tally {
+    pub passed: u32,
+    pub failed: u32,
+    pub canceled: u32,
+    pub lost: u32,
+    pub unknown: u32,
+    /// Time in which at least one job ran.
+    pub busy: Duration,
+    /// Time in which an agent was there and no job ran.
+    pub idle: Duration,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Lifecycle {
+    settings: Settings,
+    born: Instant,
+    now: Instant,
+    phase: Phase,
+    agents: Vec<Agent>,
+    tally: Tally,
+    /// Jobs started by processes that have ended.
+    started_before: u32,
+    /// Since when no job runs; `None` before the first agent is ready and while one runs.
+    idle_since: Option<Instant>,
+    /// How often the group's minimum has sent it back to service.
+    returns: u32,
+    /// The idle timeout is not looked at before this: level detectors are being asked again.
+    idle_not_before: Option<Instant>,
+    sample_at: Option<Instant>,
+    interrupts: u32,
+    #[serde(skip)]
+    actions: Vec<Action>,
+}
+
+impl Lifecycle {
+    /// A new life, and what it does first. `settings.agents` and `settings.slots` are at least 1.
+    pub fn new(settings: Settings, now: Instant) -> (Self, Vec<Action>) {
+        let slots = settings.slots_known.then_some(settings.slots);
+        let mut agents: Vec<_> = (1..=settings.agents)
+            .map(|n| Agent::new(AgentIndex(n), now, &settings.detectors, slots))
+            .collect();
+        if let Limit::At(max) = settings.limits.max_jobs {
+            // An agent for which no job is left would have to be drained before it took one.
+            for agent in agents.iter_mut().skip((max / settings.slots) as usize) {
+                agent.stage = Stage::Ended;
+                agent.limited = true;
+            }
+        }
+        let spawns = agents.iter().filter(|agent| agent.stage == Stage::Starting);
+        let actions = spawns.map(|agent| Action::Spawn(agent.index)).collect();
+        let life = Lifecycle {
+            settings,
+            born: now,
+            now,
+            phase: Phase::Working,
+            agents,
+            tally: Tally::default(),
+            started_before: 0,
+            idle_since: None,
+            returns: 0,
+            idle_not_before: None,
+            sample_at: None,
+            interrupts: 0,
+            actions: Vec::new(),
+        };
+        (life, actions)
+    }
+
+    /// Goes on with a stored life. The agents' processes are those of the life before; the caller
+    /// reports the ones that are gone. `None` when it does not fit the settings.
+    pub fn resume(mut self, settings: Settings, now: Instant) -> Option<(Self, Vec<Action>)> {
+        let ours = Settings {
+            limits: self.settings.limits,
+            pass_through: self.settings.pass_through,
+            ..settings.clone()
+        };
+        let fits = self.settings == ours
+            && self.agents.len() == settings.agents as usize
+            && self
+                .agents
+                .iter()
+                .all(|agent| agent.ledger.fits(&settings.detectors))
+            && self.now <= now;
+        if !fits {
+            return None;
+        }
+        self.settings = settings;
+        self.now = now;
+        for agent in &mut self.agents {
+            if agent.stage == Stage::AwaitExit {
+                agent.drain_doubtful = Some(now);
+            }
+        }
+        match self.phase {
+            Phase::Retiring { reason, .. } => self.act(Action::Retire(reason)),
+            Phase::Sweeping { .. } => self.act(Action::Sweep(Sweep::Terminate)),
+            Phase::Draining { reason, .. } => self.act(Action::PrepareRetire(reason)),
+            Phase::Gone { .. } => self.act(Action::Exit),
+            Phase::Working => self.sample_at = self.settings.sampling.map(|_| now),
+        }
+        let actions = std::mem::take(&mut self.actions);
+        Some((self, actions))
+    }
+
+    /// One event; what to do about it, in order.
+    pub fn handle(&mut self, now: Instant, event: Event) -> Vec<Action> {
+        self.pass_time(now);
+        match event {
+            Event::Spawned(agent) => self.spawned(agent),
+            Event::SpawnFailed(agent, exit) | Event::Exited(agent, exit) => {
+                self.exited(agent, exit);
+            }
+            Event::Observed(agent, by, seen) => self.observed(agent, by, seen),
+            Event::Sampled => self.sampled(),
+            Event::Drain { reason, deadline } => self.drain(reason, deadline),
+            Event::Interrupt => self.interrupt(),
+            Event::Quit => {
+                self.drain(Reason::Signal, None);
+                self.escalate(Urgency::Kill);
+            }
+            Event::Limits(limits) => self.settings.limits = limits,
+            Event::PassThrough => self.pass_through(),
+            Event::TreeGone => self.tree_gone(),
+            Event::AtMinimum => self.at_minimum(),
+            Event::Retired => self.retired(),
+            Event::Tick => {}
+        }
+        // A job that began in the same instant as a timeout was told first, so it wins.
+        self.settle();
+        self.fire_timers();
+        self.settle();
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When to call [`Self::handle`] with [`Event::Tick`] if nothing happens before.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let own = match self.phase {
+            Phase::Working => {
+                let limits = [
+                    self.lifetime_deadline(),
+                    self.boot_deadline(),
+                    self.idle_check(),
+                ];
+                limits.into_iter().flatten().min()
+            }
+            Phase::Draining {
+                deadline, urgency, ..
+            } => deadline.filter(|_| urgency == Urgency::Drain),
+            Phase::Sweeping { kill_at, .. } => Some(kill_at),
+            Phase::Retiring {
+                since, powered_off, ..
+            } => Some(Self::retire_watch(since, powered_off)),
+            Phase::Gone { .. } => return None,
+        };
+        let agents = self.agents.iter().filter_map(Agent::deadline).min();
+        let sample = self.sample_at.filter(|_| self.wants_samples());
+        [own, agents, sample].into_iter().flatten().min()
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The reason, once there is one.
+    pub fn reason(&self) -> Option<Reason> {
+        match self.phase {
+            Phase::Working => None,
+            Phase::Draining { reason, .. }
+            | Phase::Sweeping { reason, .. }
+            | Phase::Retiring { reason, .. }
+            | Phase::Gone { reason } => Some(reason),
+        }
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.settings.limits
+    }
+
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// Jobs that began on this machine.
+    pub fn started(&self) -> u32 {
+        let now: u32 = self.agents.iter().map(|agent| agent.ledger.started()).sum();
+        self.started_before + now
+    }
+
+    /// Jobs that run now.
+    pub fn running(&self) -> u32 {
+        self.agents.iter().map(|agent| agent.ledger.running()).sum()
+    }
+
+    pub fn born(&self) -> Instant {
+        self.born
+    }
+
+    pub fn idle_since(&self) -> Option<Instant> {
+        self.idle_since
+    }
+
+    /// Each agent's index, stage and running jobs.
+    pub fn agents(&self) -> impl Iterator<Item = (AgentIndex, Stage, u32)> {
+        self.agents
+            .iter()
+            .map(|agent| (agent.index, agent.stage, agent.ledger.running()))
+    }
+
+    /// How the first agent that ended by itself ended.
+    pub fn first_exit(&self) -> Option<Exit> {
+        self.agents.iter().find_map(|agent| agent.last_exit)
+    }
+
+    /// When the idle timeout will be reached, if nothing happens.
+    pub fn idle_deadline(&self) -> Option<Instant> {
+        let timeout = self.settings.limits.idle_timeout.get()?;
+        // Back-off after the group's minimum refused: doubled each time, up to an hour.
+        let longest = timeout.max(Duration::from_secs(3600));
+        let wait = timeout
+            .saturating_mul(1 << self.returns.min(16))
+            .min(longest);
+        Some(self.idle_since?.after(wait))
+    }
+
+    pub fn lifetime_deadline(&self) -> Option<Instant> {
+        let lifetime = self.settings.limits.max_lifetime.get()?;
+        Some(self.born.after(lifetime))
+    }
+
+    fn pass_time(&mut self, now: Instant) {
+        let passed = now.since(self.now);
+        if self.running() > 0 {
+            self.tally.busy += passed;
+        } else if self.agents.iter().any(|agent| agent.stage.has_process()) {
+            self.tally.idle += passed;
+        }
+        self.now = self.now.max(now);
+    }
+
+    fn act(&mut self, action: Action) {
+        self.actions.push(action);
+    }
+
+    fn report(&mut self, report: Report) {
+        self.actions.push(Action::Report(report));
+    }
+
+    fn position(&self, index: AgentIndex) -> Option<usize> {
+        self.agents.iter().position(|agent| agent.index == index)
+    }
+}
+
+impl Limits {
+    fn none() -> Limits {
+        Limits {
+            max_jobs: Limit::Never,
+            idle_timeout: Limit::Never,
+            max_lifetime: Limit::Never,
+            boot_timeout: Limit::Never,
+            drain_timeout: Limit::Never,
+        }
+    }
+}

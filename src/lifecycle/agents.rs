@@ -1,0 +1,127 @@
+//! One agent process, from the lifecycle's point of view.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::ledger::{DetectorKind, Ledger};
+use super::limits::Instant;
+use super::words::{AgentIndex, Exit};
+
+/// Crashes within [`CRASH_WINDOW`] that make a crash loop.
+pub const CRASH_LOOP: usize = 5;
+pub const CRASH_WINDOW: Duration = Duration::from_secs(60);
+const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// What an agent that was never ready gets between SIGTERM and SIGKILL.
+pub const TERMINATE_GRACE: Duration = Duration::from_secs(10);
+pub const KILL_AGAIN: Duration = Duration::from_secs(1);
+/// SIGKILLs before a process counts as unkillable (it waits in the kernel).
+pub const KILL_TRIES: u32 = 10;
+/// A supervisor that died between deciding and sending may have lost the drain signal. An agent
+/// of its that shows no job for this long is told again: there is no job that it could harm.
+pub const DRAIN_AGAIN: Duration = Duration::from_secs(30);
+
+/// Where one agent process stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stage {
+    /// Asked for or running, but not seen ready.
+    Starting,
+    Ready,
+    /// To be drained once it has no job (its signals would cancel one).
+    AwaitIdle,
+    /// Told to drain, or certain to end after its job.
+    AwaitExit,
+    Cancelling {
+        until: Instant,
+    },
+    Terminating {
+        until: Instant,
+    },
+    Killing {
+        again: Instant,
+        tries: u32,
+    },
+    /// Crashed, to be started again.
+    Backoff {
+        until: Instant,
+    },
+    /// Will not be started again.
+    Ended,
+}
+
+impl Stage {
+    pub fn has_process(self) -> bool {
+        !matches!(self, Stage::Backoff { .. } | Stage::Ended)
+    }
+
+    /// It takes jobs, or soon will.
+    pub fn takes_jobs(self) -> bool {
+        matches!(self, Stage::Starting | Stage::Ready | Stage::Backoff { .. })
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Agent {
+    pub index: AgentIndex,
+    pub stage: Stage,
+    pub ledger: Ledger,
+    /// Since when it has not been ready; the boot timeout counts from here.
+    pub unready_since: Instant,
+    pub last_exit: Option<Exit>,
+    /// It was drained or never started because max-jobs leaves nothing for it.
+    pub limited: bool,
+    /// Since when it was told to drain by a supervisor that died, and has shown no job.
+    pub drain_doubtful: Option<Instant>,
+    /// Ends that nobody asked for, within the crash window.
+    crashes: VecDeque<Instant>,
+}
+
+impl Agent {
+    pub fn new(
+        index: AgentIndex,
+        now: Instant,
+        detectors: &[DetectorKind],
+        slots: Option<u32>,
+    ) -> Self {
+        Agent {
+            index,
+            stage: Stage::Starting,
+            ledger: Ledger::new(detectors, slots),
+            unready_since: now,
+            last_exit: None,
+            limited: false,
+            drain_doubtful: None,
+            crashes: VecDeque::new(),
+        }
+    }
+
+    /// Counts a crash; when it may be started again, or `None` when this is a crash loop.
+    pub fn crashed(&mut self, now: Instant) -> Option<Instant> {
+        while self
+            .crashes
+            .front()
+            .is_some_and(|at| now.since(*at) > CRASH_WINDOW)
+        {
+            self.crashes.pop_front();
+        }
+        self.crashes.push_back(now);
+        let crashes = self.crashes.len();
+        if crashes >= CRASH_LOOP {
+            return None;
+        }
+        let wait = Duration::from_secs(1 << (crashes - 1)).min(BACKOFF_MAX);
+        Some(now.after(wait))
+    }
+
+    /// When this agent needs attention by itself.
+    pub fn deadline(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Cancelling { until } | Stage::Terminating { until } => Some(until),
+            Stage::Killing { again, .. } => Some(again),
+            Stage::Backoff { until } => Some(until),
+            Stage::AwaitExit => self.drain_doubtful.map(|at| at.after(DRAIN_AGAIN)),
+            Stage::Starting | Stage::Ready | Stage::AwaitIdle | Stage::Ended => None,
+        }
+    }
+}

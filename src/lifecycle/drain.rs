@@ -1,0 +1,395 @@
+//! The end of work: drain, cancel, kill, sweep, retire. Every step has a timer of its own.
+
+use std::time::Duration;
+
+use super::agents::{DRAIN_AGAIN, KILL_AGAIN, KILL_TRIES, Stage, TERMINATE_GRACE};
+use super::event::{Action, Report, Stop, Sweep};
+use super::words::{AgentIndex, Reason};
+use super::{DrainMethod, Instant, Lifecycle, Phase, Urgency};
+
+/// What processes that outlived their agent get between SIGTERM and SIGKILL.
+const SWEEP_GRACE: Duration = Duration::from_secs(2);
+const SWEEP_AGAIN: Duration = Duration::from_millis(100);
+const SWEEP_ROUNDS: u32 = 50;
+/// Longer than all rungs of the ladder with their budgets, its hour of holding a broken machine
+/// at the group's minimum included.
+const RETIRE_WATCH: Duration = Duration::from_secs(2 * 3600);
+const POWER_OFF_WATCH: Duration = Duration::from_secs(300);
+
+impl Lifecycle {
+    /// Asked to end the work. While it ends already, the word can only make it sooner.
+    pub(super) fn drain(&mut self, reason: Reason, deadline: Option<Instant>) {
+        match self.phase {
+            Phase::Working => self.begin_drain(reason, deadline),
+            Phase::Draining {
+                reason: old,
+                since,
+                deadline: agreed,
+                urgency,
+            } => {
+                let reason = if supersedes(reason, old) { reason } else { old };
+                let sooner = [deadline, agreed].into_iter().flatten().min();
+                if (reason, sooner) != (old, agreed) {
+                    self.phase = Phase::Draining {
+                        reason,
+                        since,
+                        deadline: sooner,
+                        urgency,
+                    };
+                    let deadline = sooner;
+                    self.report(Report::DrainTightened { reason, deadline });
+                }
+            }
+            Phase::Sweeping {
+                reason: old,
+                kill_at,
+                rounds,
+            } if supersedes(reason, old) => {
+                self.phase = Phase::Sweeping {
+                    reason,
+                    kill_at,
+                    rounds,
+                };
+            }
+            Phase::Retiring {
+                reason: old,
+                since,
+                pending,
+                powered_off,
+            } if supersedes(reason, pending.unwrap_or(old)) => {
+                self.phase = Phase::Retiring {
+                    reason: old,
+                    since,
+                    pending: Some(reason),
+                    powered_off,
+                };
+            }
+            Phase::Sweeping { .. } | Phase::Retiring { .. } | Phase::Gone { .. } => {}
+        }
+    }
+
+    fn begin_drain(&mut self, reason: Reason, deadline: Option<Instant>) {
+        let timeout = self.settings.limits.drain_timeout.get();
+        let own = timeout.map(|timeout| self.now.after(timeout));
+        let deadline = [own, deadline].into_iter().flatten().min();
+        self.phase = Phase::Draining {
+            reason,
+            since: self.now,
+            deadline,
+            urgency: Urgency::Drain,
+        };
+        self.report(Report::DrainBegan { reason, deadline });
+        for at in 0..self.agents.len() {
+            self.drain_agent(at);
+        }
+        // After the signals: the agents must not wait for the preparation.
+        self.act(Action::PrepareRetire(reason));
+    }
+
+    /// One agent takes no further job, in the way that it can.
+    pub(super) fn drain_agent(&mut self, at: usize) {
+        let agent = &mut self.agents[at];
+        match agent.stage {
+            Stage::Starting => {
+                let until = self.now.after(TERMINATE_GRACE);
+                agent.stage = Stage::Terminating { until };
+                let action = Action::Stop(agent.index, Stop::Terminate);
+                self.act(action);
+            }
+            Stage::Backoff { .. } => agent.stage = Stage::Ended,
+            Stage::Ready => match self.settings.drain {
+                DrainMethod::Signal => {
+                    agent.stage = Stage::AwaitExit;
+                    let action = Action::Stop(agent.index, Stop::Drain);
+                    self.act(action);
+                }
+                DrainMethod::SingleJob if agent.ledger.running() > 0 => {
+                    agent.stage = Stage::AwaitExit;
+                }
+                DrainMethod::WaitIdle | DrainMethod::SingleJob => {
+                    agent.stage = Stage::AwaitIdle;
+                    self.drain_idle_agents();
+                }
+            },
+            Stage::AwaitIdle
+            | Stage::AwaitExit
+            | Stage::Cancelling { .. }
+            | Stage::Terminating { .. }
+            | Stage::Killing { .. }
+            | Stage::Ended => {}
+        }
+    }
+
+    /// Agents whose signal would cancel a job get it as soon as they have none.
+    pub(super) fn drain_idle_agents(&mut self) {
+        for at in 0..self.agents.len() {
+            let agent = &mut self.agents[at];
+            if agent.stage == Stage::AwaitIdle && agent.ledger.is_idle() {
+                agent.stage = Stage::AwaitExit;
+                let action = Action::Stop(agent.index, Stop::Drain);
+                self.act(action);
+            }
+        }
+    }
+
+    /// SIGTERM and SIGINT: drain, the same again: cancel, a third time: kill.
+    pub(super) fn interrupt(&mut self) {
+        self.interrupts = self.interrupts.saturating_add(1);
+        self.drain(Reason::Signal, None);
+        match self.interrupts {
+            1 => {}
+            2 => self.escalate(Urgency::Cancel),
+            _ => self.escalate(Urgency::Kill),
+        }
+    }
+
+    pub(super) fn escalate(&mut self, to: Urgency) {
+        let Phase::Draining { urgency, .. } = &mut self.phase else {
+            return;
+        };
+        if *urgency >= to {
+            return;
+        }
+        *urgency = to;
+        let running = self.running();
+        match to {
+            Urgency::Drain => {}
+            Urgency::Cancel => {
+                self.report(Report::CancelledJobs { running });
+                for at in 0..self.agents.len() {
+                    self.cancel_agent(at);
+                }
+            }
+            Urgency::Kill => {
+                self.report(Report::KilledAgents);
+                for at in 0..self.agents.len() {
+                    self.kill_agent(at);
+                }
+            }
+        }
+    }
+
+    fn cancel_agent(&mut self, at: usize) {
+        let agent = &mut self.agents[at];
+        match (agent.stage, self.settings.cancel) {
+            (Stage::AwaitIdle | Stage::AwaitExit | Stage::Ready, Some(allow)) => {
+                let until = self.now.after(allow);
+                agent.stage = Stage::Cancelling { until };
+                let action = Action::Stop(agent.index, Stop::Cancel);
+                self.act(action);
+            }
+            (Stage::AwaitIdle | Stage::AwaitExit | Stage::Ready, None) => self.kill_agent(at),
+            _ => {}
+        }
+    }
+
+    fn kill_agent(&mut self, at: usize) {
+        let agent = &mut self.agents[at];
+        if !agent.stage.has_process() || matches!(agent.stage, Stage::Killing { .. }) {
+            return;
+        }
+        let again = self.now.after(KILL_AGAIN);
+        agent.stage = Stage::Killing { again, tries: 1 };
+        let action = Action::Stop(agent.index, Stop::Kill);
+        self.act(action);
+    }
+
+    pub(super) fn fire_timers(&mut self) {
+        for at in 0..self.agents.len() {
+            let due = self.agents[at]
+                .deadline()
+                .is_some_and(|due| due <= self.now);
+            if due {
+                self.fire_agent_timer(at);
+            }
+        }
+        self.fire_work_timers();
+        match self.phase {
+            Phase::Draining {
+                deadline: Some(deadline),
+                ..
+            } if deadline <= self.now => self.escalate(Urgency::Cancel),
+            Phase::Sweeping { kill_at, .. } if kill_at <= self.now => self.sweep_again(),
+            Phase::Retiring {
+                since, powered_off, ..
+            } if Self::retire_watch(since, powered_off) <= self.now => self.retire_overdue(),
+            _ => {}
+        }
+    }
+
+    fn fire_agent_timer(&mut self, at: usize) {
+        let now = self.now;
+        let agent = &mut self.agents[at];
+        let index = agent.index;
+        match agent.stage {
+            Stage::Backoff { .. } => {
+                agent.stage = Stage::Starting;
+                self.act(Action::Spawn(index));
+            }
+            Stage::Cancelling { .. } | Stage::Terminating { .. } => self.kill_agent(at),
+            Stage::Killing { tries, .. } if tries < KILL_TRIES => {
+                agent.stage = Stage::Killing {
+                    again: now.after(KILL_AGAIN),
+                    tries: tries + 1,
+                };
+                self.act(Action::Stop(index, Stop::Kill));
+            }
+            Stage::Killing { .. } => {
+                agent.stage = Stage::Ended;
+                self.report(Report::Unkillable(index));
+            }
+            Stage::AwaitExit => self.drain_again(at, index),
+            Stage::Starting | Stage::Ready | Stage::AwaitIdle | Stage::Ended => {}
+        }
+    }
+
+    fn drain_again(&mut self, at: usize, index: AgentIndex) {
+        let agent = &mut self.agents[at];
+        if agent.ledger.running() > 0 {
+            agent.drain_doubtful = Some(self.now);
+            return;
+        }
+        if agent
+            .drain_doubtful
+            .is_some_and(|at| at.after(DRAIN_AGAIN) <= self.now)
+        {
+            agent.drain_doubtful = None;
+            self.act(Action::Stop(index, Stop::Drain));
+        }
+    }
+
+    /// When the last agent is gone, what they left behind goes; then the machine.
+    pub(super) fn finish_drain(&mut self) {
+        let Phase::Draining { reason, .. } = self.phase else {
+            return;
+        };
+        if self.agents.iter().all(|agent| agent.stage == Stage::Ended) {
+            self.phase = Phase::Sweeping {
+                reason,
+                kill_at: self.now.after(SWEEP_GRACE),
+                rounds: 0,
+            };
+            self.act(Action::Sweep(Sweep::Terminate));
+        }
+    }
+
+    fn sweep_again(&mut self) {
+        let Phase::Sweeping { reason, rounds, .. } = self.phase else {
+            return;
+        };
+        if rounds >= SWEEP_ROUNDS {
+            self.tree_gone();
+            return;
+        }
+        self.phase = Phase::Sweeping {
+            reason,
+            kill_at: self.now.after(SWEEP_AGAIN),
+            rounds: rounds + 1,
+        };
+        self.act(Action::Sweep(Sweep::Kill));
+    }
+
+    pub(super) fn tree_gone(&mut self) {
+        if let Phase::Sweeping { reason, .. } = self.phase {
+            self.start_retiring(reason);
+        }
+    }
+
+    fn start_retiring(&mut self, reason: Reason) {
+        self.phase = Phase::Retiring {
+            reason,
+            since: self.now,
+            pending: None,
+            powered_off: false,
+        };
+        self.act(Action::Retire(reason));
+    }
+
+    /// Only an idle machine stays: the group wants it, and nothing is wrong with it.
+    pub(super) fn at_minimum(&mut self) {
+        let Phase::Retiring {
+            reason, pending, ..
+        } = self.phase
+        else {
+            return;
+        };
+        if let Some(reason) = pending {
+            self.start_retiring(reason);
+            return;
+        }
+        if reason != Reason::Idle {
+            // Nothing but `idle` may be sent back, so nothing is left to ask the group.
+            self.retire_overdue();
+            return;
+        }
+        self.returns = self.returns.saturating_add(1);
+        self.phase = Phase::Working;
+        self.idle_since = Some(self.now);
+        self.idle_not_before = None;
+        for agent in &mut self.agents {
+            if !agent.limited {
+                agent.stage = Stage::Starting;
+                agent.unready_since = self.now;
+                self.actions.push(Action::Spawn(agent.index));
+            }
+        }
+        let idle_deadline = self.idle_deadline();
+        self.report(Report::ReturnedToService { idle_deadline });
+    }
+
+    pub(super) fn retired(&mut self) {
+        if let Phase::Retiring { reason, .. } = self.phase {
+            self.phase = Phase::Gone { reason };
+            self.act(Action::Exit);
+        }
+    }
+
+    pub(super) fn retire_watch(since: Instant, powered_off: bool) -> Instant {
+        since.after(if powered_off {
+            POWER_OFF_WATCH
+        } else {
+            RETIRE_WATCH
+        })
+    }
+
+    fn retire_overdue(&mut self) {
+        match self.phase {
+            Phase::Retiring {
+                powered_off: true, ..
+            } => self.retired(),
+            Phase::Retiring {
+                reason, pending, ..
+            } => {
+                self.phase = Phase::Retiring {
+                    reason,
+                    since: self.now,
+                    pending,
+                    powered_off: true,
+                };
+                self.act(Action::PowerOff);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether a new reason takes the place of the old one. An idle machine leaves for any better
+/// reason, since only `idle` may send it back to service; and what happens to the machine from
+/// outside says how to leave, whatever we wanted.
+fn supersedes(new: Reason, old: Reason) -> bool {
+    let weight = |reason| match reason {
+        Reason::Idle => 0,
+        Reason::Rebalance => 2,
+        Reason::Maintenance => 3,
+        Reason::Spot => 4,
+        Reason::ScaleIn => 5,
+        Reason::MaxJobs
+        | Reason::MaxLifetime
+        | Reason::BootTimeout
+        | Reason::AgentExit
+        | Reason::CrashLoop
+        | Reason::Operator
+        | Reason::Signal => 1,
+    };
+    weight(new) > weight(old)
+}

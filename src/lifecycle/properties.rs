@@ -1,0 +1,1 @@
+//! The six rules as properties.

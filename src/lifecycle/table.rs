@@ -1,0 +1,1 @@
+//! The lifecycle as a table: state, event, what follows.

@@ -1,0 +1,337 @@
+//! While the machine works: agents that come, go and crash, their jobs, and the limits.
+
+use std::time::Duration;
+
+use super::agents::{Agent, Stage};
+use super::event::{Action, Report};
+use super::ledger::{Change, Ledger};
+use super::words::{AgentIndex, DetectorIndex, Exit, Observation, Outcome, Reason};
+use super::{DrainMethod, Instant, Lifecycle, Phase};
+
+/// How long the answer to [`Action::Sample`] may take before the idle timeout is looked at again.
+const SAMPLE_PATIENCE: Duration = Duration::from_secs(5);
+
+impl Lifecycle {
+    pub(super) fn spawned(&mut self, index: AgentIndex) {
+        if !self.settings.sees_ready {
+            self.ready(index);
+        }
+    }
+
+    pub(super) fn observed(&mut self, index: AgentIndex, by: DetectorIndex, seen: Observation) {
+        let Some(at) = self.position(index) else {
+            return;
+        };
+        if !self.agents[at].stage.has_process() {
+            return;
+        }
+        let before = self.started();
+        let ledger = &mut self.agents[at].ledger;
+        let changes = match seen {
+            Observation::Ready => return self.ready(index),
+            Observation::Started { id } => ledger.start(by, id),
+            Observation::Finished { id, outcome } => ledger.finish(by, id, outcome),
+            Observation::Running { jobs } => {
+                ledger.level(by, jobs);
+                Vec::new()
+            }
+        };
+        if !changes.is_empty() {
+            // Who has a job is ready, whatever happened to the line that should have said so.
+            self.ready(index);
+        }
+        self.tell(index, changes);
+        let allowed = self.settings.limits.max_jobs.get().unwrap_or(u32::MAX);
+        if self.started() > before.max(allowed) {
+            self.report(Report::RaceLost { agent: index });
+        }
+    }
+
+    fn ready(&mut self, index: AgentIndex) {
+        let Some(at) = self.position(index) else {
+            return;
+        };
+        if self.agents[at].stage != Stage::Starting {
+            return;
+        }
+        self.agents[at].stage = Stage::Ready;
+        self.report(Report::AgentReady(index));
+        self.idle_since.get_or_insert(self.now);
+        if self.settings.sampling.is_some() {
+            self.sample_at = Some(self.now);
+        }
+    }
+
+    fn tell(&mut self, agent: AgentIndex, changes: Vec<Change>) {
+        for change in changes {
+            match change {
+                Change::Started { id } => self.report(Report::JobStarted { agent, id }),
+                Change::Finished { id, outcome } => {
+                    let count = match outcome {
+                        Outcome::Passed => &mut self.tally.passed,
+                        Outcome::Failed => &mut self.tally.failed,
+                        Outcome::Canceled => &mut self.tally.canceled,
+                        Outcome::Lost => &mut self.tally.lost,
+                        Outcome::Unknown => &mut self.tally.unknown,
+                    };
+                    *count += 1;
+                    self.report(Report::JobFinished { agent, id, outcome });
+                }
+            }
+        }
+    }
+
+    pub(super) fn exited(&mut self, index: AgentIndex, exit: Exit) {
+        let Some(at) = self.position(index) else {
+            return;
+        };
+        let stage = self.agents[at].stage;
+        if !stage.has_process() {
+            return;
+        }
+        let asked = !stage.takes_jobs();
+        let clean =
+            matches!(exit, Exit::Code(code) if code == 0 || self.settings.exit_ok.contains(&code));
+        let single = self.settings.drain == DrainMethod::SingleJob;
+        let crashed = !asked && !clean && !self.settings.pass_through;
+        let outcome = match stage {
+            Stage::Cancelling { .. } | Stage::Killing { .. } | Stage::Terminating { .. } => {
+                Outcome::Canceled
+            }
+            _ if single && clean => Outcome::Unknown,
+            _ => Outcome::Lost,
+        };
+        let changes = self.agents[at].ledger.close_all(outcome);
+        self.tell(index, changes);
+        let ran_job = self.count_process(at, single && clean);
+        self.agents[at].last_exit = Some(exit);
+        self.report(Report::AgentExited {
+            agent: index,
+            exit,
+            crashed,
+        });
+        if asked || self.phase != Phase::Working {
+            self.agents[at].stage = Stage::Ended;
+        } else if single && clean {
+            self.next_single(at, ran_job);
+        } else if clean || self.settings.pass_through {
+            self.agents[at].stage = Stage::Ended;
+        } else {
+            self.crashed(at);
+        }
+    }
+
+    /// Adds an ended process's jobs to the machine's; whether it ran any.
+    fn count_process(&mut self, at: usize, planned_single: bool) -> bool {
+        let slots = self.settings.slots_known.then_some(self.settings.slots);
+        let counted = self.settings.detectors.iter().any(|kind| kind.counts());
+        let fresh = Ledger::new(&self.settings.detectors, slots);
+        let ended = std::mem::replace(&mut self.agents[at].ledger, fresh);
+        let mut jobs = ended.started();
+        if planned_single && !counted {
+            // Nobody counts this agent's jobs but its exits do: one job a process.
+            jobs = jobs.max(1);
+            self.tally.unknown += 1;
+        }
+        self.started_before += jobs;
+        jobs > 0
+    }
+
+    /// The process of a one-job agent ended as planned: the next one, if a job is left for it.
+    fn next_single(&mut self, at: usize, ran_job: bool) {
+        self.agents[at].stage = Stage::Starting;
+        self.agents[at].unready_since = self.now;
+        if self.jobs_left().is_some_and(|left| self.potential() > left) {
+            self.agents[at].stage = Stage::Ended;
+            self.agents[at].limited = true;
+        } else if ran_job {
+            self.act(Action::Spawn(self.agents[at].index));
+        } else {
+            // It ended without a job: not a crash, but not to be repeated at full speed either.
+            let until = self.now.after(Duration::from_secs(1));
+            self.agents[at].stage = Stage::Backoff { until };
+        }
+    }
+
+    fn crashed(&mut self, at: usize) {
+        let now = self.now;
+        let agent = &mut self.agents[at];
+        if agent.stage == Stage::Ready {
+            agent.unready_since = now;
+        }
+        match agent.crashed(now) {
+            Some(until) => agent.stage = Stage::Backoff { until },
+            None => {
+                agent.stage = Stage::Ended;
+                self.report(Report::LimitReached(Reason::CrashLoop));
+                self.drain(Reason::CrashLoop, None);
+            }
+        }
+    }
+
+    /// It turned out that there is no machine to end: who waits to be started again has ended.
+    pub(super) fn pass_through(&mut self) {
+        self.settings.pass_through = true;
+        for agent in &mut self.agents {
+            if matches!(agent.stage, Stage::Backoff { .. }) {
+                agent.stage = Stage::Ended;
+            }
+        }
+    }
+
+    /// Consequences of the new state, whatever brought it about.
+    pub(super) fn settle(&mut self) {
+        if self.running() > 0 {
+            self.idle_since = None;
+            self.returns = 0;
+        } else if self.idle_since.is_none() && self.was_ready() {
+            self.idle_since = Some(self.now);
+        }
+        self.drain_idle_agents();
+        if self.phase == Phase::Working {
+            self.enforce_max_jobs();
+        }
+        if self.phase == Phase::Working && self.agents.iter().all(|a| a.stage == Stage::Ended) {
+            self.drain(Reason::AgentExit, None);
+        }
+        self.finish_drain();
+    }
+
+    fn was_ready(&self) -> bool {
+        let ready = |agent: &Agent| agent.stage.has_process() && agent.stage != Stage::Starting;
+        self.agents.iter().any(ready) || self.started_before > 0
+    }
+
+    /// Jobs that may still start, if there is a limit.
+    fn jobs_left(&self) -> Option<u32> {
+        let max = self.settings.limits.max_jobs.get()?;
+        Some(max.saturating_sub(self.started()))
+    }
+
+    /// Jobs that could start before any signal arrives: each free or freed slot takes one.
+    fn potential(&self) -> u32 {
+        let agents = self.agents.iter().filter(|agent| agent.stage.takes_jobs());
+        agents
+            .map(|agent| match self.settings.drain {
+                DrainMethod::SingleJob => u32::from(agent.ledger.started() == 0),
+                _ => self.settings.slots.max(agent.ledger.running()),
+            })
+            .sum()
+    }
+
+    /// Never more than max-jobs: whoever could take a job too many is drained before it can.
+    fn enforce_max_jobs(&mut self) {
+        let Some(left) = self.jobs_left() else {
+            return;
+        };
+        while self.potential() > left {
+            // The busiest: with one slot it cannot take another before it hears of the drain.
+            let takers = self.agents.iter().enumerate();
+            let busiest = takers
+                .filter(|(_, agent)| agent.stage.takes_jobs())
+                .max_by_key(|(_, agent)| agent.ledger.running());
+            let Some((at, _)) = busiest else {
+                break;
+            };
+            self.agents[at].limited = true;
+            self.drain_agent(at);
+        }
+        let limited = self.agents.iter().any(|agent| agent.limited);
+        let none_left = self.agents.iter().all(|agent| !agent.stage.takes_jobs());
+        if left == 0 || (limited && none_left) {
+            self.report(Report::LimitReached(Reason::MaxJobs));
+            self.drain(Reason::MaxJobs, None);
+        }
+    }
+
+    pub(super) fn boot_deadline(&self) -> Option<Instant> {
+        let timeout = self.settings.limits.boot_timeout.get()?;
+        let unready = self
+            .agents
+            .iter()
+            .filter(|agent| matches!(agent.stage, Stage::Starting | Stage::Backoff { .. }));
+        Some(
+            unready
+                .map(|agent| agent.unready_since)
+                .min()?
+                .after(timeout),
+        )
+    }
+
+    /// When the idle timeout must be looked at.
+    pub(super) fn idle_check(&self) -> Option<Instant> {
+        let deadline = self.idle_deadline()?;
+        Some(deadline.max(self.idle_not_before.unwrap_or(deadline)))
+    }
+
+    pub(super) fn wants_samples(&self) -> bool {
+        self.settings.sampling.is_some()
+            && matches!(self.phase, Phase::Working | Phase::Draining { .. })
+    }
+
+    pub(super) fn fire_work_timers(&mut self) {
+        let due = |deadline: Option<Instant>, now| deadline.is_some_and(|at| at <= now);
+        if self.wants_samples() && due(self.sample_at, self.now) {
+            self.sample();
+        }
+        if self.phase != Phase::Working {
+            return;
+        }
+        if due(self.boot_deadline(), self.now) {
+            self.report(Report::LimitReached(Reason::BootTimeout));
+            self.drain(Reason::BootTimeout, None);
+        } else if due(self.lifetime_deadline(), self.now) {
+            self.report(Report::LimitReached(Reason::MaxLifetime));
+            self.drain(Reason::MaxLifetime, None);
+        } else if due(self.idle_check(), self.now) {
+            self.idle_timeout();
+        }
+    }
+
+    /// The idle time is over. Where levels are sampled, the last word is a fresh sample.
+    fn idle_timeout(&mut self) {
+        if self.settings.detectors.iter().any(|kind| kind.is_level()) {
+            self.idle_not_before = Some(self.now.after(SAMPLE_PATIENCE));
+            self.sample();
+        } else {
+            self.idle_reached();
+        }
+    }
+
+    pub(super) fn sampled(&mut self) {
+        if self.idle_not_before.take().is_none() || self.phase != Phase::Working {
+            return;
+        }
+        // The samples came just before this event, so a job they showed has ended the idle time.
+        let running = self.running() > 0;
+        if running || self.idle_deadline().is_none_or(|at| at > self.now) {
+            return;
+        }
+        let live = self.agents.iter().filter(|agent| agent.stage.has_process());
+        let mut seen_ready = live.filter(|agent| agent.stage != Stage::Starting);
+        if seen_ready.all(|agent| agent.ledger.is_idle()) {
+            self.idle_reached();
+        } else {
+            // Somebody could not tell. Unknown is not idle: ask again later.
+            self.idle_not_before = Some(self.now.after(SAMPLE_PATIENCE));
+        }
+    }
+
+    fn idle_reached(&mut self) {
+        self.report(Report::LimitReached(Reason::Idle));
+        self.drain(Reason::Idle, None);
+    }
+
+    fn sample(&mut self) {
+        self.act(Action::Sample);
+        self.sample_at = self.settings.sampling.map(|rates| {
+            let watched = self.running() > 0 || self.phase != Phase::Working;
+            let wait = if watched {
+                rates.while_busy
+            } else {
+                rates.while_idle
+            };
+            self.now.after(wait)
+        });
+    }
+}
