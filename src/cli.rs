@@ -1,0 +1,298 @@
+//! The command line: what can be asked, and nothing of what it means.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use serde::Deserialize;
+
+use crate::config::{DurationLimit, JobLimit, LogFormat, Time};
+use crate::instance::Mode;
+use crate::lifecycle::{Outcome, Reason};
+use crate::presets::Stream;
+
+/// Wraps any CI agent on a rented machine, counts its jobs, drains it, and ends the machine.
+#[derive(Parser)]
+#[command(name = "clockout", version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Supervise an agent until a limit is reached, then retire this machine.
+    Run {
+        #[command(flatten)]
+        options: Box<RunOptions>,
+        /// The agent and its arguments; `{index}` becomes 1..N with --agents N.
+        #[arg(last = true, required = true, value_name = "AGENT")]
+        agent: Vec<OsString>,
+    },
+    /// Tell the supervisor of a job; called from an agent's hooks.
+    Job {
+        #[command(subcommand)]
+        command: JobCommand,
+    },
+    /// Say what the supervisor on this machine is doing, and why.
+    Status {
+        #[command(flatten)]
+        socket: SocketArg,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask the supervisor to drain its agents and retire.
+    Drain {
+        #[command(flatten)]
+        socket: SocketArg,
+        /// Cancel the jobs that still run after this time.
+        #[arg(long, value_name = "DURATION")]
+        deadline: Option<Time>,
+        /// Return when no agent is left.
+        #[arg(long)]
+        wait: bool,
+    },
+    /// End this machine now, without a supervisor (ExecStopPost, scripts).
+    Retire {
+        /// Why; it decides what becomes of the group's desired capacity.
+        #[arg(long, default_value = "operator")]
+        reason: Reason,
+        #[command(flatten)]
+        options: Box<RunOptions>,
+    },
+    /// The built-in agent presets, and those in /etc/clockout/presets.
+    Preset {
+        #[command(subcommand)]
+        command: PresetCommand,
+    },
+    /// Powers the machine off when retirement has failed; started by `run`.
+    #[command(hide = true)]
+    InternalDeadman {
+        #[arg(long)]
+        after_seconds: u64,
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum JobCommand {
+    /// A job begins.
+    Start {
+        #[command(flatten)]
+        call: JobCall,
+        /// The CI system's id of the job.
+        id: Option<String>,
+    },
+    /// A job has ended.
+    Finish {
+        #[command(flatten)]
+        call: JobCall,
+        /// The CI system's id of the job; without it, the oldest that runs.
+        id: Option<String>,
+        #[arg(long, value_name = "passed|failed|canceled", value_parser = parse_outcome)]
+        outcome: Option<Outcome>,
+    },
+    /// Run one job's command: start, run, finish with its exit status.
+    Exec {
+        #[command(flatten)]
+        call: JobCall,
+        /// The CI system's id of the job [default: one of our own].
+        #[arg(long)]
+        id: Option<String>,
+        #[arg(last = true, required = true, value_name = "COMMAND")]
+        command: Vec<OsString>,
+    },
+}
+
+#[derive(Args)]
+pub struct JobCall {
+    #[command(flatten)]
+    pub socket: SocketArg,
+    /// Fail when no supervisor answers, instead of warning.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+#[derive(Args)]
+pub struct SocketArg {
+    /// The supervisor's control socket.
+    #[arg(long, env = "CLOCKOUT_SOCKET", value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+pub enum PresetCommand {
+    /// Their names, one a line.
+    List,
+    /// One preset's file, to read or to start your own from.
+    Show { name: String },
+    /// Read an agent's log on standard input and print the events that the preset sees in it.
+    Test {
+        name: String,
+        /// Which of the agent's streams the log is [default: both].
+        #[arg(long, value_name = "stdout|stderr")]
+        stream: Option<Stream>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Everything that can be set for `run`: as a flag, as `CLOCKOUT_<FLAG>` in the environment, or
+/// as a key of `[run]` in the configuration file, in this order of precedence.
+#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunOptions {
+    /// Configuration file; it may be absent [default: /etc/clockout/clockout.toml].
+    #[arg(long, env = "CLOCKOUT_CONFIG", value_name = "PATH")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+
+    /// How this agent shows its jobs and drains [default: by the agent's program name].
+    #[arg(long, env = "CLOCKOUT_PRESET", value_name = "NAME")]
+    pub preset: Option<String>,
+
+    /// Retire after this many jobs, or `unlimited` [default: unlimited].
+    #[arg(long, env = "CLOCKOUT_MAX_JOBS", value_name = "N")]
+    pub max_jobs: Option<JobLimit>,
+
+    /// Retire after this long without a job, or `never` [default: 10m].
+    #[arg(long, env = "CLOCKOUT_IDLE_TIMEOUT", value_name = "DURATION")]
+    pub idle_timeout: Option<DurationLimit>,
+
+    /// Drain after this long, or `never` [default: never].
+    #[arg(long, env = "CLOCKOUT_MAX_LIFETIME", value_name = "DURATION")]
+    pub max_lifetime: Option<DurationLimit>,
+
+    /// The agent must be seen ready within this time, or `never` [default: 5m].
+    #[arg(long, env = "CLOCKOUT_BOOT_TIMEOUT", value_name = "DURATION")]
+    pub boot_timeout: Option<DurationLimit>,
+
+    /// How long running jobs may take once drained, or `never` [default: 1h].
+    #[arg(long, env = "CLOCKOUT_DRAIN_TIMEOUT", value_name = "DURATION")]
+    pub drain_timeout: Option<DurationLimit>,
+
+    /// Agent processes on this machine, or `cpus` for one a core [default: 1].
+    #[arg(long, env = "CLOCKOUT_AGENTS", value_name = "N|cpus")]
+    #[serde(deserialize_with = "crate::config::text_or_number")]
+    pub agents: Option<String>,
+
+    /// Jobs that one agent process runs at a time [default: by the preset, else 1].
+    #[arg(long, env = "CLOCKOUT_SLOTS", value_name = "N")]
+    pub slots: Option<u32>,
+
+    /// Run the agent as this user [default: the same user].
+    #[arg(long, env = "CLOCKOUT_USER", value_name = "NAME")]
+    pub user: Option<String>,
+
+    /// How this machine ends [default: auto].
+    #[arg(long, env = "CLOCKOUT_RETIRE", value_name = "auto|detach|terminate|poweroff|exit")]
+    pub retire: Option<Mode>,
+
+    /// Leave the group when the drain begins, so that it can grow at once.
+    #[arg(long, env = "CLOCKOUT_DETACH_EARLY", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub detach_early: Option<bool>,
+
+    /// What powers this machine off [default: systemctl poweroff, else reboot(2)].
+    #[arg(long, env = "CLOCKOUT_POWEROFF_COMMAND", value_name = "COMMAND")]
+    #[serde(deserialize_with = "crate::config::words")]
+    pub poweroff_command: Option<Words>,
+
+    /// Commands run before the machine leaves its group; in the file only.
+    #[arg(skip)]
+    pub before_retire: Option<Vec<Vec<String>>>,
+
+    /// How long each of them may take [default: 1m].
+    #[arg(long, env = "CLOCKOUT_HOOK_TIMEOUT", value_name = "DURATION")]
+    pub hook_timeout: Option<Time>,
+
+    /// Where a restarted supervisor finds where it was [default: /var/lib/clockout].
+    #[arg(long, env = "CLOCKOUT_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+
+    /// The control socket [default: /run/clockout/clockout.sock].
+    #[arg(long, env = "CLOCKOUT_SOCKET", value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+
+    /// Log lines for people or for machines [default: text on a terminal, else json].
+    #[arg(long, env = "CLOCKOUT_LOG_FORMAT", value_name = "text|json")]
+    pub log_format: Option<LogFormat>,
+
+    /// The least important lines to log [default: info].
+    #[arg(long, env = "CLOCKOUT_LOG_LEVEL", value_name = "error|warn|info|debug")]
+    pub log_level: Option<crate::config::LogLevel>,
+
+    /// Say what would be called to end the machine; call nothing.
+    #[arg(long, env = "CLOCKOUT_DRY_RUN", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub dry_run: Option<bool>,
+}
+
+/// A command as separate words: in the file a list, elsewhere split at white space.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Words(pub Vec<String>);
+
+impl std::str::FromStr for Words {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+        if words.is_empty() {
+            return Err("no command given".to_owned());
+        }
+        Ok(Words(words))
+    }
+}
+
+fn parse_outcome(text: &str) -> Result<Outcome, String> {
+    [Outcome::Passed, Outcome::Failed, Outcome::Canceled]
+        .into_iter()
+        .find(|outcome| outcome.as_str() == text)
+        .ok_or_else(|| "use passed, failed or canceled".to_owned())
+}
+
+/// Parses the command line. On bad input: one line that names the thing and the fix, and the
+/// exit status; help and version are printed as asked.
+pub fn parse() -> Result<Cli, crate::exit::Usage> {
+    Cli::try_parse().map_err(|error| {
+        if !error.use_stderr() {
+            error.exit();
+        }
+        crate::exit::Usage(one_line(&error.render().to_string()))
+    })
+}
+
+/// clap explains itself in a paragraph with the usage below; the log wants a line.
+fn one_line(text: &str) -> String {
+    let paragraph = text.split("\nUsage:").next().unwrap_or(text);
+    let lines = paragraph.lines().map(str::trim).filter(|line| !line.is_empty());
+    let kept = lines.filter(|line| !line.starts_with("For more information"));
+    let joined = kept.collect::<Vec<_>>().join("; ");
+    let line = joined.strip_prefix("error: ").unwrap_or(&joined);
+    line.replace(":;", ":").replace("; tip:", ";")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn bad_usage_is_one_line_that_names_the_fix() {
+        let error = Cli::try_parse_from(["clockout", "run", "--max-job", "3", "--", "x"]);
+        let line = one_line(&error.err().expect("refused").render().to_string());
+        assert_eq!(
+            line,
+            "unexpected argument '--max-job' found; a similar argument exists: '--max-jobs'"
+        );
+        let error = Cli::try_parse_from(["clockout", "run", "--max-jobs", "0", "--", "x"]);
+        let line = one_line(&error.err().expect("refused").render().to_string());
+        assert!(!line.contains('\n') && line.contains("unlimited"), "{line}");
+    }
+}
