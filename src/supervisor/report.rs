@@ -1,0 +1,54 @@
+//! What the lifecycle has to say, as log lines: one an event, in the vocabulary of the README.
+
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+
+use crate::lifecycle::{Instant, Report};
+
+/// Writes one report to the log. Deadlines become seconds from `now`.
+pub fn log(report: &Report, now: Instant) {
+    let left = |deadline: &Option<Instant>| deadline.map(|at| seconds(at.since(now)));
+    match report {
+        Report::AgentReady(agent) => info!(%agent, "agent.ready"),
+        Report::AgentExited {
+            agent,
+            exit,
+            crashed: true,
+        } => warn!(%agent, %exit, "agent.exited"),
+        Report::AgentExited { agent, exit, .. } => info!(%agent, %exit, "agent.exited"),
+        Report::JobStarted { agent, id } => {
+            info!(%agent, job = id.as_deref(), "job.started");
+        }
+        Report::JobFinished { agent, id, outcome } => {
+            let (job, outcome) = (id.as_deref(), outcome.as_str());
+            info!(%agent, job, outcome, "job.finished");
+        }
+        Report::RaceLost { agent } => warn!(
+            %agent,
+            "job.started after max-jobs: this agent took a job before it could hear of the drain"
+        ),
+        Report::LimitReached(reason) => info!(%reason, "limit.reached"),
+        Report::DrainBegan { reason, deadline } => {
+            info!(%reason, deadline_in = left(deadline), "drain.began");
+        }
+        Report::DrainTightened { reason, deadline } => {
+            info!(%reason, deadline_in = left(deadline), "drain.tightened");
+        }
+        Report::CancelledJobs { running } => warn!(running, "drain.cancelled"),
+        Report::KilledAgents => warn!("drain.killed"),
+        Report::Unkillable(agent) => error!(
+            %agent,
+            "agent.unkillable: it does not die of SIGKILL; going on without it"
+        ),
+        Report::ReturnedToService { idle_deadline } => info!(
+            next_idle_in = left(idle_deadline),
+            "retire.refused: the group is at its minimum, this machine goes back to work"
+        ),
+    }
+}
+
+/// Whole milliseconds, as seconds.
+pub fn seconds(time: Duration) -> f64 {
+    time.as_millis() as f64 / 1000.0
+}
