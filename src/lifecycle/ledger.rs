@@ -141,7 +141,7 @@ impl Ledger {
         if self.detectors[by.0] == DetectorKind::Edges {
             let at = position.unwrap_or(self.open.len() - 1);
             if !std::mem::replace(&mut self.open[at].counted, true) {
-                self.counted += 1;
+                self.counted = self.counted.saturating_add(1);
             }
         }
         changes
@@ -170,7 +170,7 @@ impl Ledger {
         }
         let mut changes = Vec::new();
         if believed && !std::mem::replace(&mut job.counted, true) {
-            self.counted += 1;
+            self.counted = self.counted.saturating_add(1);
         }
         if believed || job.began & !job.ended == 0 {
             changes.push(self.close(at));
@@ -189,7 +189,8 @@ impl Ledger {
         // An unknown in between is no fall: only a rise above the last known level is a start.
         let before = level.unwrap_or(0);
         if let Some(now) = jobs {
-            self.rises[by.0] += now.saturating_sub(before);
+            let rise = now.saturating_sub(before);
+            self.rises[by.0] = self.rises[by.0].saturating_add(rise);
         }
         *level = jobs.or(if before > 0 { Some(before) } else { None });
     }

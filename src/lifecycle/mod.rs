@@ -297,13 +297,14 @@ impl Lifecycle {
 
     /// Jobs that began on this machine.
     pub fn started(&self) -> u32 {
-        let now: u32 = self.agents.iter().map(|agent| agent.ledger.started()).sum();
-        self.started_before + now
+        let now = self.agents.iter().map(|agent| agent.ledger.started());
+        now.fold(self.started_before, u32::saturating_add)
     }
 
     /// Jobs that run now.
     pub fn running(&self) -> u32 {
-        self.agents.iter().map(|agent| agent.ledger.running()).sum()
+        let now = self.agents.iter().map(|agent| agent.ledger.running());
+        now.fold(0, u32::saturating_add)
     }
 
     pub fn born(&self) -> Instant {
@@ -345,9 +346,9 @@ impl Lifecycle {
     fn pass_time(&mut self, now: Instant) {
         let passed = now.since(self.now);
         if self.running() > 0 {
-            self.tally.busy += passed;
+            self.tally.busy = self.tally.busy.saturating_add(passed);
         } else if self.agents.iter().any(|agent| agent.stage.has_process()) {
-            self.tally.idle += passed;
+            self.tally.idle = self.tally.idle.saturating_add(passed);
         }
         self.now = self.now.max(now);
     }

@@ -74,7 +74,7 @@ impl Lifecycle {
                         Outcome::Lost => &mut self.tally.lost,
                         Outcome::Unknown => &mut self.tally.unknown,
                     };
-                    *count += 1;
+                    *count = count.saturating_add(1);
                     self.report(Report::JobFinished { agent, id, outcome });
                 }
             }
@@ -131,9 +131,9 @@ impl Lifecycle {
         if planned_single && !counted {
             // Nobody counts this agent's jobs but its exits do: one job a process.
             jobs = jobs.max(1);
-            self.tally.unknown += 1;
+            self.tally.unknown = self.tally.unknown.saturating_add(1);
         }
-        self.started_before += jobs;
+        self.started_before = self.started_before.saturating_add(jobs);
         jobs > 0
     }
 
@@ -216,7 +216,7 @@ impl Lifecycle {
                 DrainMethod::SingleJob => u32::from(agent.ledger.started() == 0),
                 _ => self.settings.slots.max(agent.ledger.running()),
             })
-            .sum()
+            .fold(0, u32::saturating_add)
     }
 
     /// Never more than max-jobs: whoever could take a job too many is drained before it can.
