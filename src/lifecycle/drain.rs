@@ -8,7 +8,7 @@ use super::words::{AgentIndex, Reason};
 use super::{DrainMethod, Instant, Lifecycle, Phase, Urgency};
 
 /// What processes that outlived their agent get between SIGTERM and SIGKILL.
-const SWEEP_GRACE: Duration = Duration::from_secs(2);
+pub(super) const SWEEP_GRACE: Duration = Duration::from_secs(2);
 const SWEEP_AGAIN: Duration = Duration::from_millis(100);
 const SWEEP_ROUNDS: u32 = 50;
 /// Longer than all rungs of the ladder with their budgets, its hour of holding a broken machine

@@ -88,11 +88,14 @@ impl Ledger {
         }
     }
 
-    /// A stored ledger belongs to these detectors.
-    pub fn fits(&self, detectors: &[DetectorKind]) -> bool {
+    /// A stored ledger can be one of these detectors and slots.
+    pub fn fits(&self, detectors: &[DetectorKind], slots: Option<u32>) -> bool {
+        let levels = || self.levels.iter().zip(&self.detectors);
         self.detectors == detectors
+            && self.slots == slots
             && self.levels.len() == detectors.len()
             && self.rises.len() == detectors.len()
+            && levels().all(|(level, kind)| level.is_none() || kind.is_level())
     }
 
     /// Jobs this process started, as far as they count.

@@ -16,6 +16,7 @@ mod ledger;
 mod limits;
 #[cfg(test)]
 mod properties;
+mod resume;
 #[cfg(test)]
 mod table;
 mod words;
@@ -179,42 +180,6 @@ impl Lifecycle {
             actions: Vec::new(),
         };
         (life, actions)
-    }
-
-    /// Goes on with a stored life. The agents' processes are those of the life before; the caller
-    /// reports the ones that are gone. `None` when it does not fit the settings.
-    pub fn resume(mut self, settings: Settings, now: Instant) -> Option<(Self, Vec<Action>)> {
-        let ours = Settings {
-            limits: self.settings.limits,
-            pass_through: self.settings.pass_through,
-            ..settings.clone()
-        };
-        let fits = self.settings == ours
-            && self.agents.len() == settings.agents as usize
-            && self
-                .agents
-                .iter()
-                .all(|agent| agent.ledger.fits(&settings.detectors))
-            && self.now <= now;
-        if !fits {
-            return None;
-        }
-        self.settings = settings;
-        self.now = now;
-        for agent in &mut self.agents {
-            if agent.stage == Stage::AwaitExit {
-                agent.drain_doubtful = Some(now);
-            }
-        }
-        match self.phase {
-            Phase::Retiring { reason, .. } => self.act(Action::Retire(reason)),
-            Phase::Sweeping { .. } => self.act(Action::Sweep(Sweep::Terminate)),
-            Phase::Draining { reason, .. } => self.act(Action::PrepareRetire(reason)),
-            Phase::Gone { .. } => self.act(Action::Exit),
-            Phase::Working => self.sample_at = self.settings.sampling.map(|_| now),
-        }
-        let actions = std::mem::take(&mut self.actions);
-        Some((self, actions))
     }
 
     /// One event; what to do about it, in order.

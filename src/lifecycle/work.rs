@@ -9,7 +9,7 @@ use super::words::{AgentIndex, DetectorIndex, Exit, Observation, Outcome, Reason
 use super::{DrainMethod, Instant, Lifecycle, Phase};
 
 /// How long the answer to [`Action::Sample`] may take before the idle timeout is looked at again.
-const SAMPLE_PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const SAMPLE_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Lifecycle {
     pub(super) fn spawned(&mut self, index: AgentIndex) {
