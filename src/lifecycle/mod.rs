@@ -157,14 +157,18 @@ impl Lifecycle {
             .collect();
         if let Limit::At(max) = settings.limits.max_jobs {
             // An agent for which no job is left would have to be drained before it took one.
-            for agent in agents.iter_mut().skip((max / settings.slots) as usize) {
+            let each = match settings.drain {
+                DrainMethod::SingleJob => 1,
+                DrainMethod::Signal | DrainMethod::WaitIdle => settings.slots,
+            };
+            for agent in agents.iter_mut().skip((max / each) as usize) {
                 agent.stage = Stage::Ended;
                 agent.limited = true;
             }
         }
         let spawns = agents.iter().filter(|agent| agent.stage == Stage::Starting);
         let actions = spawns.map(|agent| Action::Spawn(agent.index)).collect();
-        let life = Lifecycle {
+        let mut life = Lifecycle {
             settings,
             born: now,
             now,
@@ -177,8 +181,11 @@ impl Lifecycle {
             idle_not_before: None,
             sample_at: None,
             interrupts: 0,
-            actions: Vec::new(),
+            actions,
         };
+        // Without an agent that may take a job it ends at once, not at the first event.
+        life.settle();
+        let actions = std::mem::take(&mut life.actions);
         (life, actions)
     }
 
