@@ -307,8 +307,12 @@ impl Lifecycle {
 
     /// Only an idle machine stays: the group wants it, and nothing is wrong with it.
     pub(super) fn at_minimum(&mut self) {
+        // Once the machine is powering off, a late answer from the group changes nothing.
         let Phase::Retiring {
-            reason, pending, ..
+            reason,
+            pending,
+            powered_off: false,
+            ..
         } = self.phase
         else {
             return;
