@@ -64,6 +64,9 @@ impl Lifecycle {
 
     fn tell(&mut self, agent: AgentIndex, changes: Vec<Change>) {
         for change in changes {
+            // Also for a job that began and ended between two events.
+            self.idle_since = None;
+            self.returns = 0;
             match change {
                 Change::Started { id } => self.report(Report::JobStarted { agent, id }),
                 Change::Finished { id, outcome } => {
