@@ -13,6 +13,9 @@ use super::words::{AgentIndex, Exit};
 pub const CRASH_LOOP: usize = 5;
 pub const CRASH_WINDOW: Duration = Duration::from_secs(60);
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// One-job agents whose jobs nobody sees start no faster than this: one that ends at once would
+/// otherwise take a whole core.
+pub const RESPAWN_PACE: Duration = Duration::from_secs(1);
 /// What an agent that was never ready gets between SIGTERM and SIGKILL.
 pub const TERMINATE_GRACE: Duration = Duration::from_secs(10);
 pub const KILL_AGAIN: Duration = Duration::from_secs(1);
@@ -66,6 +69,8 @@ pub struct Agent {
     pub index: AgentIndex,
     pub stage: Stage,
     pub ledger: Ledger,
+    /// When its process was last asked for.
+    pub spawned_at: Instant,
     /// Since when it has not been ready; the boot timeout counts from here.
     pub unready_since: Instant,
     pub last_exit: Option<Exit>,
@@ -88,6 +93,7 @@ impl Agent {
             index,
             stage: Stage::Starting,
             ledger: Ledger::new(detectors, slots),
+            spawned_at: now,
             unready_since: now,
             last_exit: None,
             limited: false,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::agents::{DRAIN_AGAIN, KILL_AGAIN, KILL_TRIES, Stage, TERMINATE_GRACE};
 use super::event::{Action, Report, Stop, Sweep};
-use super::words::{AgentIndex, Reason};
+use super::words::{AgentIndex, Outcome, Reason};
 use super::{DrainMethod, Instant, Lifecycle, Phase, Urgency};
 
 /// What processes that outlived their agent get between SIGTERM and SIGKILL.
@@ -222,10 +222,7 @@ impl Lifecycle {
         let agent = &mut self.agents[at];
         let index = agent.index;
         match agent.stage {
-            Stage::Backoff { .. } => {
-                agent.stage = Stage::Starting;
-                self.act(Action::Spawn(index));
-            }
+            Stage::Backoff { .. } => self.spawn(at),
             Stage::Cancelling { .. } | Stage::Terminating { .. } => self.kill_agent(at),
             Stage::Killing { tries, .. } if tries < KILL_TRIES => {
                 agent.stage = Stage::Killing {
@@ -236,6 +233,9 @@ impl Lifecycle {
             }
             Stage::Killing { .. } => {
                 agent.stage = Stage::Ended;
+                let changes = agent.ledger.close_all(Outcome::Canceled);
+                self.tell(index, changes);
+                self.count_process(at, false);
                 self.report(Report::Unkillable(index));
             }
             Stage::AwaitExit => self.drain_again(at, index),
@@ -245,7 +245,7 @@ impl Lifecycle {
 
     fn drain_again(&mut self, at: usize, index: AgentIndex) {
         let agent = &mut self.agents[at];
-        if agent.ledger.running() > 0 {
+        if !agent.ledger.is_idle() {
             agent.drain_doubtful = Some(self.now);
             return;
         }
@@ -330,11 +330,10 @@ impl Lifecycle {
         self.phase = Phase::Working;
         self.idle_since = Some(self.now);
         self.idle_not_before = None;
-        for agent in &mut self.agents {
-            if !agent.limited {
-                agent.stage = Stage::Starting;
-                agent.unready_since = self.now;
-                self.actions.push(Action::Spawn(agent.index));
+        for at in 0..self.agents.len() {
+            if !self.agents[at].limited {
+                self.agents[at].unready_since = self.now;
+                self.spawn(at);
             }
         }
         let idle_deadline = self.idle_deadline();

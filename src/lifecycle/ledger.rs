@@ -105,6 +105,11 @@ impl Ledger {
         self.counted.max(risen.map(|(_, n)| *n).max().unwrap_or(0))
     }
 
+    /// Some job of this process was told to have ended.
+    pub fn has_closed(&self) -> bool {
+        !self.closed.is_empty()
+    }
+
     /// Jobs that run now: the most that any way of looking shows.
     pub fn running(&self) -> u32 {
         let level = self.levels.iter().flatten().copied().max().unwrap_or(0);

@@ -72,7 +72,10 @@ impl Lifecycle {
             && maybe_past(self.idle_since)
             && self.idle_not_before.is_none_or(patience)
             && self.agents.iter().zip(1..).all(|(agent, n)| {
-                agent.index == AgentIndex(n) && past(agent.unready_since) && self.is_possible(agent)
+                agent.index == AgentIndex(n)
+                    && past(agent.unready_since)
+                    && past(agent.spawned_at)
+                    && self.is_possible(agent)
             })
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::agents::{Agent, Stage};
+use super::agents::{Agent, RESPAWN_PACE, Stage};
 use super::event::{Action, Report};
 use super::ledger::{Change, Ledger};
 use super::words::{AgentIndex, DetectorIndex, Exit, Observation, Outcome, Reason};
@@ -62,7 +62,7 @@ impl Lifecycle {
         }
     }
 
-    fn tell(&mut self, agent: AgentIndex, changes: Vec<Change>) {
+    pub(super) fn tell(&mut self, agent: AgentIndex, changes: Vec<Change>) {
         for change in changes {
             // Also for a job that began and ended between two events.
             self.idle_since = None;
@@ -93,9 +93,14 @@ impl Lifecycle {
             return;
         }
         let asked = !stage.takes_jobs();
-        let clean =
-            matches!(exit, Exit::Code(code) if code == 0 || self.settings.exit_ok.contains(&code));
         let single = self.settings.drain == DrainMethod::SingleJob;
+        let was_ready = matches!(stage, Stage::Ready | Stage::AwaitIdle | Stage::AwaitExit);
+        let clean = match exit {
+            Exit::Code(code) => code == 0 || self.settings.exit_ok.contains(&code),
+            Exit::Signal(_) => false,
+            // It may have ended after its job: to be counted rather than run once too often.
+            Exit::Unknown => single && was_ready,
+        };
         let crashed = !asked && !clean && !self.settings.pass_through;
         let outcome = match stage {
             Stage::Cancelling { .. } | Stage::Killing { .. } | Stage::Terminating { .. } => {
@@ -106,7 +111,7 @@ impl Lifecycle {
         };
         let changes = self.agents[at].ledger.close_all(outcome);
         self.tell(index, changes);
-        let ran_job = self.count_process(at, single && clean);
+        let saw_job = self.count_process(at, single && clean && was_ready);
         self.agents[at].last_exit = Some(exit);
         self.report(Report::AgentExited {
             agent: index,
@@ -116,7 +121,7 @@ impl Lifecycle {
         if asked || self.phase != Phase::Working {
             self.agents[at].stage = Stage::Ended;
         } else if single && clean {
-            self.next_single(at, ran_job);
+            self.next_single(at, saw_job);
         } else if clean || self.settings.pass_through {
             self.agents[at].stage = Stage::Ended;
         } else {
@@ -124,45 +129,62 @@ impl Lifecycle {
         }
     }
 
-    /// Adds an ended process's jobs to the machine's; whether it ran any.
-    fn count_process(&mut self, at: usize, planned_single: bool) -> bool {
+    /// Adds an ended process's jobs to the machine's; whether a detector saw any.
+    pub(super) fn count_process(&mut self, at: usize, planned_single: bool) -> bool {
         let slots = self.settings.slots_known.then_some(self.settings.slots);
         let counted = self.settings.detectors.iter().any(|kind| kind.counts());
         let fresh = Ledger::new(&self.settings.detectors, slots);
         let ended = std::mem::replace(&mut self.agents[at].ledger, fresh);
-        let mut jobs = ended.started();
-        if planned_single && !counted {
-            // Nobody counts this agent's jobs but its exits do: one job a process.
-            jobs = jobs.max(1);
+        self.agents[at].drain_doubtful = None;
+        let seen = ended.started();
+        // Where nobody counts this agent's jobs its exits do: one job a process.
+        let exit_counts = planned_single && !counted;
+        let jobs = seen.max(u32::from(exit_counts));
+        if exit_counts {
+            self.idle_since = None;
+        }
+        if exit_counts && !ended.has_closed() {
             self.tally.unknown = self.tally.unknown.saturating_add(1);
         }
         self.started_before = self.started_before.saturating_add(jobs);
-        jobs > 0
+        seen > 0
     }
 
     /// The process of a one-job agent ended as planned: the next one, if a job is left for it.
-    fn next_single(&mut self, at: usize, ran_job: bool) {
+    fn next_single(&mut self, at: usize, saw_job: bool) {
+        self.unready(at);
         self.agents[at].stage = Stage::Starting;
-        self.agents[at].unready_since = self.now;
+        let paced = self.agents[at].spawned_at.after(RESPAWN_PACE);
         if self.jobs_left().is_some_and(|left| self.potential() > left) {
             self.agents[at].stage = Stage::Ended;
             self.agents[at].limited = true;
-        } else if ran_job {
-            self.act(Action::Spawn(self.agents[at].index));
+        } else if saw_job || paced <= self.now {
+            self.spawn(at);
         } else {
-            // It ended without a job: not a crash, but not to be repeated at full speed either.
-            let until = self.now.after(Duration::from_secs(1));
-            self.agents[at].stage = Stage::Backoff { until };
+            self.agents[at].stage = Stage::Backoff { until: paced };
+        }
+    }
+
+    pub(super) fn spawn(&mut self, at: usize) {
+        let agent = &mut self.agents[at];
+        agent.stage = Stage::Starting;
+        agent.spawned_at = self.now;
+        let index = agent.index;
+        self.act(Action::Spawn(index));
+    }
+
+    /// The boot timeout counts from the last time it was ready, however often it ends before.
+    fn unready(&mut self, at: usize) {
+        let agent = &mut self.agents[at];
+        if agent.stage == Stage::Ready {
+            agent.unready_since = self.now;
         }
     }
 
     fn crashed(&mut self, at: usize) {
-        let now = self.now;
+        self.unready(at);
         let agent = &mut self.agents[at];
-        if agent.stage == Stage::Ready {
-            agent.unready_since = now;
-        }
-        match agent.crashed(now) {
+        match agent.crashed(self.now) {
             Some(until) => agent.stage = Stage::Backoff { until },
             None => {
                 agent.stage = Stage::Ended;
