@@ -144,6 +144,9 @@ pub struct Lifecycle {
     idle_not_before: Option<Instant>,
     sample_at: Option<Instant>,
     interrupts: u32,
+    /// The agent of the job whose start is being handled.
+    #[serde(skip)]
+    latest: Option<AgentIndex>,
     #[serde(skip)]
     actions: Vec<Action>,
 }
@@ -181,6 +184,7 @@ impl Lifecycle {
             idle_not_before: None,
             sample_at: None,
             interrupts: 0,
+            latest: None,
             actions,
         };
         // Without an agent that may take a job it ends at once, not at the first event.
@@ -192,6 +196,7 @@ impl Lifecycle {
     /// One event; what to do about it, in order.
     pub fn handle(&mut self, now: Instant, event: Event) -> Vec<Action> {
         self.pass_time(now);
+        self.latest = None;
         match event {
             Event::Spawned(agent) => self.spawned(agent),
             Event::SpawnFailed(agent, exit) | Event::Exited(agent, exit) => {

@@ -26,6 +26,7 @@ impl Lifecycle {
             return;
         }
         let before = self.started();
+        let begun_before = self.agents[at].ledger.started();
         let ledger = &mut self.agents[at].ledger;
         let changes = match seen {
             Observation::Ready => return self.ready(index),
@@ -41,6 +42,7 @@ impl Lifecycle {
             self.ready(index);
         }
         self.tell(index, changes);
+        self.latest = (self.agents[at].ledger.started() > begun_before).then_some(index);
         let allowed = self.settings.limits.max_jobs.get().unwrap_or(u32::MAX);
         if self.started() > before.max(allowed) {
             self.report(Report::RaceLost { agent: index });
@@ -250,12 +252,18 @@ impl Lifecycle {
             return;
         };
         while self.potential() > left {
-            // The busiest: with one slot it cannot take another before it hears of the drain.
+            // Who has no process cannot have begun a job unheard. Then the one whose job was
+            // just heard of: with one slot it cannot begin another before its drain arrives.
+            let rank = |agent: &Agent| {
+                let absent = matches!(agent.stage, Stage::Backoff { .. });
+                let latest = self.latest == Some(agent.index);
+                (absent, latest, agent.ledger.running())
+            };
             let takers = self.agents.iter().enumerate();
-            let busiest = takers
+            let safest = takers
                 .filter(|(_, agent)| agent.stage.takes_jobs())
-                .max_by_key(|(_, agent)| agent.ledger.running());
-            let Some((at, _)) = busiest else {
+                .max_by_key(|(_, agent)| rank(agent));
+            let Some((at, _)) = safest else {
                 break;
             };
             self.agents[at].limited = true;
