@@ -1,0 +1,126 @@
+//! Work seen as processes below the agent.
+
+use std::collections::HashSet;
+
+use crate::lifecycle::Observation;
+use crate::presets::ChildDetector;
+
+/// A process, as far as it matters here. The start time (`/proc/PID/stat` field 22) tells it from
+/// a later one that got the same number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    pub pid: i32,
+    pub parent: i32,
+    pub start_time: u64,
+    pub comm: Vec<u8>,
+}
+
+/// What is below one agent process, and what of it is work.
+#[derive(Debug, Clone)]
+pub struct Children {
+    spec: ChildDetector,
+    /// There when the agent was ready: the agent's own helpers.
+    baseline: HashSet<(i32, u64)>,
+}
+
+impl Children {
+    /// `at_ready`: all descendants of the agent when it was seen ready.
+    pub fn new(spec: &ChildDetector, at_ready: &[Process]) -> Children {
+        Children {
+            spec: spec.clone(),
+            baseline: at_ready.iter().map(|p| (p.pid, p.start_time)).collect(),
+        }
+    }
+
+    /// How many jobs the descendants are now: processes that are work, each with all that it
+    /// started counted once.
+    pub fn observe(&self, now: &[Process]) -> Observation {
+        let work: HashSet<i32> = now
+            .iter()
+            .filter(|process| self.is_work(process))
+            .map(|process| process.pid)
+            .collect();
+        let jobs = now
+            .iter()
+            .filter(|process| work.contains(&process.pid) && !work.contains(&process.parent))
+            .count();
+        Observation::Running {
+            jobs: Some(u32::try_from(jobs).unwrap_or(u32::MAX)),
+        }
+    }
+
+    /// A named process is work even if it was there at ready: the agent may be ready late, or
+    /// have been started by an earlier supervisor.
+    fn is_work(&self, process: &Process) -> bool {
+        match &self.spec.comm {
+            Some(comm) => comm.is_match(&process.comm),
+            None => !self.baseline.contains(&(process.pid, process.start_time)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(pid: i32, parent: i32, comm: &str) -> Process {
+        Process {
+            pid,
+            parent,
+            start_time: 100,
+            comm: comm.into(),
+        }
+    }
+
+    fn spec(text: &str) -> ChildDetector {
+        toml::from_str(text).expect("good")
+    }
+
+    fn jobs(jobs: u32) -> Observation {
+        Observation::Running { jobs: Some(jobs) }
+    }
+
+    #[test]
+    fn what_was_there_at_ready_is_no_work() {
+        let helper = process(11, 10, "helper");
+        let children = Children::new(&spec(""), std::slice::from_ref(&helper));
+        assert_eq!(children.observe(std::slice::from_ref(&helper)), jobs(0));
+        let job = process(12, 10, "sh");
+        assert_eq!(children.observe(&[helper, job]), jobs(1));
+    }
+
+    #[test]
+    fn a_job_with_its_own_children_is_one_job() {
+        let children = Children::new(&spec(""), &[process(11, 10, "helper")]);
+        let tree = [
+            process(11, 10, "helper"),
+            process(20, 11, "sh"),
+            process(21, 20, "make"),
+            process(22, 21, "cc"),
+            process(30, 10, "sh"),
+        ];
+        assert_eq!(children.observe(&tree), jobs(2));
+    }
+
+    #[test]
+    fn a_number_used_again_is_another_process() {
+        let children = Children::new(&spec(""), &[process(11, 10, "helper")]);
+        let reused = Process {
+            start_time: 101,
+            ..process(11, 10, "sh")
+        };
+        assert_eq!(children.observe(&[reused]), jobs(1));
+    }
+
+    #[test]
+    fn with_a_name_only_that_is_work_even_when_it_was_there() {
+        let worker = process(20, 10, "Runner.Worker");
+        let children = Children::new(
+            &spec(r"comm = '^Runner\.Worker$'"),
+            std::slice::from_ref(&worker),
+        );
+        let others = [process(11, 10, "node"), worker];
+        assert_eq!(children.observe(&others), jobs(1));
+        assert_eq!(children.observe(&others[..1]), jobs(0));
+    }
+}

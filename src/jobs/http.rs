@@ -1,0 +1,334 @@
+//! Jobs seen on the agent's own status page: JSON or Prometheus text, on this machine.
+//!
+//! Whatever goes wrong, the answer is *unknown*, which is never the same as idle.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::redirect::Policy;
+use serde_json::Value;
+use thiserror::Error;
+use tracing::{info, warn};
+
+use crate::lifecycle::Observation;
+use crate::presets::{HttpDetector, Page};
+
+/// For one question and its whole answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// A page that is longer is not read to its end.
+const LONGEST_PAGE: usize = 1024 * 1024;
+
+/// Asks one page of one agent process.
+#[derive(Debug)]
+pub struct HttpProbe {
+    client: reqwest::Client,
+    url: String,
+    spec: HttpDetector,
+    history: Cell<History>,
+}
+
+/// What earlier answers were; each change is worth one line in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum History {
+    Fresh,
+    Good,
+    Failing {
+        once_good: bool,
+    },
+    /// This agent is too old to have the page.
+    Missing,
+}
+
+#[derive(Debug, Error)]
+enum Failure {
+    #[error("{0}")]
+    Request(#[from] reqwest::Error),
+    #[error("status {0}")]
+    Status(StatusCode),
+    #[error("the page is longer than {LONGEST_PAGE} bytes")]
+    TooLong,
+    #[error("the page does not say how many jobs run")]
+    Unreadable,
+}
+
+impl HttpProbe {
+    /// `url` as in [`crate::presets::Watch::Http`]. An error is a header that cannot be sent, or
+    /// that no client can be made.
+    pub fn new(spec: &HttpDetector, url: &str) -> anyhow::Result<HttpProbe> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &spec.headers {
+            let name = HeaderName::from_bytes(name.as_bytes())?;
+            headers.insert(name, HeaderValue::from_str(value)?);
+        }
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(Policy::none())
+            .timeout(PATIENCE)
+            .pool_max_idle_per_host(1)
+            .default_headers(headers)
+            .build()?;
+        Ok(HttpProbe {
+            client,
+            url: url.to_owned(),
+            spec: spec.clone(),
+            history: Cell::new(History::Fresh),
+        })
+    }
+
+    /// How many jobs the page shows now. An optional page that was never there says nothing
+    /// against idle.
+    pub async fn sample(&self) -> Observation {
+        let before = self.history.get();
+        if before == History::Missing {
+            return Observation::Running { jobs: Some(0) };
+        }
+        let (now, jobs) = match self.ask().await {
+            Ok(jobs) => (History::Good, Some(jobs)),
+            Err(Failure::Status(StatusCode::NOT_FOUND))
+                if self.spec.optional
+                    && !matches!(before, History::Good | History::Failing { once_good: true }) =>
+            {
+                info!(url = self.url, "detector.left_out");
+                (History::Missing, Some(0))
+            }
+            Err(failure) => {
+                let once_good =
+                    matches!(before, History::Good | History::Failing { once_good: true });
+                // An agent that still starts has no page yet: that is no news.
+                if before == History::Good {
+                    warn!(url = self.url, error = %failure, "detector.failed");
+                }
+                (History::Failing { once_good }, None)
+            }
+        };
+        self.history.set(now);
+        Observation::Running { jobs }
+    }
+
+    async fn ask(&self) -> Result<u32, Failure> {
+        let mut answer = self.client.get(&self.url).send().await?;
+        let status = answer.status();
+        if !self.spec.accept_status.contains(&status.as_u16()) {
+            return Err(Failure::Status(status));
+        }
+        let mut page = Vec::new();
+        while let Some(chunk) = answer.chunk().await? {
+            if page.len() + chunk.len() > LONGEST_PAGE {
+                return Err(Failure::TooLong);
+            }
+            page.extend_from_slice(&chunk);
+        }
+        count(&self.spec.running, &page).ok_or(Failure::Unreadable)
+    }
+}
+
+/// How many jobs a page says run; `None` when it does not say.
+fn count(how: &Page, page: &[u8]) -> Option<u32> {
+    let json = || serde_json::from_slice::<Value>(page).ok();
+    let text = || std::str::from_utf8(page).ok();
+    match how {
+        Page::Number(at) => u32::try_from(at.of(&json()?)?.as_u64()?).ok(),
+        Page::Keys(at) => u32::try_from(at.of(&json()?)?.as_object()?.len()).ok(),
+        Page::Array { array, only } => {
+            let page = json()?;
+            let is_job = |entry: &&Value| {
+                only.iter().all(|(at, values)| {
+                    let value = at.of(entry).and_then(Value::as_str);
+                    value.is_some_and(|value| values.iter().any(|known| known == value))
+                })
+            };
+            let jobs = array.of(&page)?.as_array()?.iter().filter(is_job).count();
+            u32::try_from(jobs).ok()
+        }
+        Page::Gauge(metric) => whole(sum(text()?, metric)?),
+        Page::Counters { started, ended } => {
+            // A labelled counter has no series before its first event.
+            let started = sum(text()?, started)?;
+            whole((started - sum(text()?, ended).unwrap_or(0.0)).max(0.0))
+        }
+    }
+}
+
+/// The sum of all series of a metric in Prometheus' text format; `None` when there is none.
+fn sum(text: &str, metric: &str) -> Option<f64> {
+    let values = text.lines().filter_map(|line| {
+        let rest = line.trim_start().strip_prefix(metric)?;
+        // Label values may contain blanks and braces, but the last brace ends the labels.
+        let rest = match rest.strip_prefix('{') {
+            Some(labels) => &labels[labels.rfind('}')? + 1..],
+            None if rest.starts_with([' ', '\t']) => rest,
+            None => return None,
+        };
+        rest.split_ascii_whitespace().next()?.parse::<f64>().ok()
+    });
+    values.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value))
+}
+
+fn whole(number: f64) -> Option<u32> {
+    (0.0..=f64::from(u32::MAX))
+        .contains(&number)
+        .then_some(number.ceil() as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn page(text: &str) -> Page {
+        toml::from_str(text).expect("good")
+    }
+
+    #[test]
+    fn each_kind_of_page_says_how_many_run() {
+        let buildkite = page("array = '/workers'\nwhere = { '/status' = ['busy'] }");
+        let varz = page("number = '/running_count'");
+        let keys = page("keys = '/running'");
+        let gauge = page("gauge = 'jobs'");
+        let counters = page("started = 's_total'\nended = 'e_total'");
+        let all = page("array = ''");
+        let table: [(&Page, &str, Option<u32>); 19] = [
+            (
+                &buildkite,
+                r#"{"workers":[{"status":"busy"},{"status":"idle"}]}"#,
+                Some(1),
+            ),
+            (&buildkite, r#"{"workers":[]}"#, Some(0)),
+            (&buildkite, r#"{"workers":[{"status":7},8]}"#, Some(0)),
+            (&buildkite, "{}", None),
+            (&buildkite, "<html>", None),
+            (&all, "[1,2,3]", Some(3)),
+            (&varz, r#"{"running_count":2}"#, Some(2)),
+            (&varz, r#"{"running_count":-2}"#, None),
+            (&varz, r#"{"running_count":"2"}"#, None),
+            (&keys, r#"{"running":{"34":{},"35":{}}}"#, Some(2)),
+            (&gauge, "# HELP jobs x\njobs 2\n", Some(2)),
+            (
+                &gauge,
+                "jobs{a=\"b c}\",d=\"e\"} 1 1700000000\njobs{} 2.0\n",
+                Some(3),
+            ),
+            (&gauge, "jobs_total 5\n", None),
+            (&gauge, "jobs NaN\n", None),
+            (&gauge, "jobs +Inf\n", None),
+            (&gauge, "jobs 1e0\r\n", Some(1)),
+            (
+                &counters,
+                "s_total 5\ne_total{x=\"1\"} 2\ne_total{x=\"2\"} 2",
+                Some(1),
+            ),
+            (&counters, "s_total 5\n", Some(5)),
+            (&counters, "e_total 5\n", None),
+        ];
+        for (how, text, expected) in table {
+            assert_eq!(count(how, text.as_bytes()), expected, "{how:?} of {text}");
+        }
+        assert_eq!(count(&gauge, b"\xff"), None);
+    }
+
+    /// Answers each connection with the next of these, byte for byte, and hangs on `None`.
+    fn serve(answers: Vec<Option<Vec<u8>>>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        std::thread::spawn(move || {
+            let mut hanging = Vec::new();
+            for answer in answers {
+                let (mut stream, _) = listener.accept().expect("a client");
+                let mut asked = [0; 1024];
+                stream.read(&mut asked).expect("a request");
+                match answer {
+                    // The client may hang up before the end of an answer it does not like.
+                    Some(answer) => drop(stream.write_all(&answer)),
+                    None => hanging.push(stream),
+                }
+            }
+            // Until the client gives up.
+            for mut stream in hanging {
+                drop(stream.read(&mut [0; 1]));
+            }
+        });
+        format!("http://{address}/varz")
+    }
+
+    fn answer(status: &str, body: &str) -> Option<Vec<u8>> {
+        let length = body.len();
+        let head =
+            format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+        Some([head.as_bytes(), body.as_bytes()].concat())
+    }
+
+    fn samples(spec: &str, answers: Vec<Option<Vec<u8>>>) -> Vec<Option<u32>> {
+        let rounds = answers.len();
+        let spec: HttpDetector = toml::from_str(spec).expect("good");
+        let probe = HttpProbe::new(&spec, &serve(answers)).expect("a client");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.expect("a runtime").block_on(async {
+            let mut seen = Vec::new();
+            for _ in 0..rounds {
+                match probe.sample().await {
+                    Observation::Running { jobs } => seen.push(jobs),
+                    other => panic!("{other:?} is no level"),
+                }
+            }
+            seen
+        })
+    }
+
+    const SPEC: &str = "address.default = ':1'\npath = '/varz'\naccept_status = [200, 500]\n\
+                        running.number = '/running_count'";
+
+    #[test]
+    fn whatever_goes_wrong_is_unknown_and_never_idle() {
+        let zero = r#"{"running_count":0}"#;
+        let huge = "x".repeat(LONGEST_PAGE + 1);
+        let seen = samples(
+            SPEC,
+            vec![
+                answer("200 OK", zero),
+                answer("500 Late", r#"{"running_count":1}"#),
+                answer("404 Not Found", zero),
+                answer("302 Found", zero),
+                answer("200 OK", "<html>"),
+                answer("200 OK", &huge),
+                Some(b"no http\r\n\r\n".to_vec()),
+                Some(Vec::new()),
+                None,
+                answer("200 OK", zero),
+            ],
+        );
+        let mut expected = vec![None; 10];
+        (expected[0], expected[1], expected[9]) = (Some(0), Some(1), Some(0));
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn nobody_listens_is_unknown() {
+        let spec: HttpDetector = toml::from_str(SPEC).expect("good");
+        let port = TcpListener::bind("127.0.0.1:0")
+            .expect("a port")
+            .local_addr()
+            .expect("bound")
+            .port();
+        let probe = HttpProbe::new(&spec, &format!("http://127.0.0.1:{port}/")).expect("a client");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let seen = runtime.expect("a runtime").block_on(probe.sample());
+        assert_eq!(seen, Observation::Running { jobs: None });
+    }
+
+    #[test]
+    fn an_optional_page_that_was_never_there_says_nothing() {
+        let spec = format!("optional = true\n{SPEC}");
+        let missing = || answer("404 Not Found", "");
+        let good = answer("200 OK", r#"{"running_count":1}"#);
+        assert_eq!(samples(&spec, vec![missing()]), [Some(0)]);
+        assert_eq!(samples(&spec, vec![good, missing()]), [Some(1), None]);
+    }
+}

@@ -1,0 +1,289 @@
+//! Jobs seen in an agent's own output.
+//!
+//! The bytes come from the thread that passes them on, so a chunk in which nothing can match
+//! must cost next to nothing: it is searched for the literals that the patterns need, and only a
+//! line that has one meets a regex.
+
+use std::collections::VecDeque;
+
+use memchr::memmem::Finder;
+use regex::bytes::Captures;
+use serde_json::Value;
+
+use super::line::{Splitter, lines, plain};
+use crate::lifecycle::{DetectorIndex, Observation, Outcome};
+use crate::presets::{Detector, JsonFields, LogDetector, Pattern, Preset, Stream, Watch};
+
+/// In the place of a detector: the preset's ready line was seen.
+pub const READY: DetectorIndex = DetectorIndex(usize::MAX);
+
+/// Outcomes of running jobs that are remembered until their last line.
+const MOST_OUTCOMES: usize = 256;
+/// A longer id is cut: ids are kept, stored and logged.
+const LONGEST_ID: usize = 256;
+
+/// Reads one stream of one agent process.
+pub struct LineMatcher {
+    splitter: Splitter,
+    rules: Vec<Rule>,
+    logs: Vec<Log>,
+    stripped: Vec<u8>,
+    ready: bool,
+}
+
+/// A pattern, and what its match means.
+struct Rule {
+    pattern: Pattern,
+    literal: Option<Finder<'static>>,
+    meaning: Meaning,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Meaning {
+    Ready,
+    /// Of the job log at this place.
+    Start(usize),
+    Outcome(usize),
+    Finish(usize),
+}
+
+struct Log {
+    detector: DetectorIndex,
+    spec: LogDetector,
+    outcomes: VecDeque<(Option<String>, Outcome)>,
+}
+
+/// What a line says of a job.
+struct Said {
+    id: Option<String>,
+    outcome: Outcome,
+}
+
+impl LineMatcher {
+    /// For a stream of an agent that is watched by these detectors; `None` when nothing of it
+    /// is of interest.
+    pub fn new(preset: &Preset, detectors: &[Detector], stream: Stream) -> Option<LineMatcher> {
+        let on_this = |on: Option<Stream>| on.is_none_or(|on| on == stream);
+        let mut rules = Vec::new();
+        let mut logs = Vec::new();
+        for ready in preset.ready.iter().filter(|ready| on_this(ready.stream)) {
+            rules.push(Rule::new(&ready.line, Meaning::Ready));
+        }
+        for (place, detector) in detectors.iter().enumerate() {
+            let Watch::Log(spec) = &detector.watch else {
+                continue;
+            };
+            if !on_this(spec.stream) {
+                continue;
+            }
+            let log = logs.len();
+            let all = [
+                (&spec.start, Meaning::Start(log)),
+                (&spec.outcome, Meaning::Outcome(log)),
+                (&spec.finish, Meaning::Finish(log)),
+            ];
+            for (patterns, meaning) in all {
+                rules.extend(patterns.iter().map(|pattern| Rule::new(pattern, meaning)));
+            }
+            logs.push(Log {
+                detector: DetectorIndex(place),
+                spec: spec.clone(),
+                outcomes: VecDeque::new(),
+            });
+        }
+        (!rules.is_empty()).then(|| LineMatcher {
+            splitter: Splitter::default(),
+            rules,
+            logs,
+            stripped: Vec::new(),
+            ready: false,
+        })
+    }
+
+    /// Takes the next bytes as they come and tells what they say, in their order. Ready is told
+    /// once, with [`READY`] in the place of the detector.
+    pub fn feed(&mut self, bytes: &[u8], emit: &mut dyn FnMut(DetectorIndex, Observation)) {
+        let mut splitter = std::mem::take(&mut self.splitter);
+        splitter.feed(bytes, |block| {
+            if self.may_match(block) {
+                lines(block).for_each(|line| self.line(line, emit));
+            }
+        });
+        self.splitter = splitter;
+    }
+
+    /// A literal may hide among escapes, so a coloured block is always looked at.
+    fn may_match(&self, block: &[u8]) -> bool {
+        let coloured = || memchr::memchr(0x1b, block).is_some();
+        self.rules.iter().any(|rule| rule.may_match(block)) || coloured()
+    }
+
+    fn line(&mut self, line: &[u8], emit: &mut dyn FnMut(DetectorIndex, Observation)) {
+        let line = plain(line, &mut self.stripped);
+        let mut json = None;
+        for rule in &self.rules {
+            if (rule.meaning == Meaning::Ready && self.ready) || !rule.may_match(line) {
+                continue;
+            }
+            let said = match &rule.pattern.json {
+                None => rule.in_text(line, &self.logs),
+                Some(_) if line.first() != Some(&b'{') => None,
+                Some(fields) => {
+                    let parse = || serde_json::from_slice(line).unwrap_or(Value::Null);
+                    rule.in_json(fields, json.get_or_insert_with(parse), &self.logs)
+                }
+            };
+            let Some(said) = said else {
+                continue;
+            };
+            match rule.meaning {
+                Meaning::Ready => {
+                    self.ready = true;
+                    emit(READY, Observation::Ready);
+                }
+                Meaning::Start(log) => {
+                    emit(
+                        self.logs[log].detector,
+                        Observation::Started { id: said.id },
+                    );
+                }
+                Meaning::Outcome(log) => self.logs[log].remember(said),
+                Meaning::Finish(log) => {
+                    let log = &mut self.logs[log];
+                    let Said { id, outcome } = log.complete(said);
+                    emit(log.detector, Observation::Finished { id, outcome });
+                }
+            }
+        }
+    }
+}
+
+impl Log {
+    fn remember(&mut self, said: Said) {
+        self.outcomes
+            .retain(|(id, _)| said.id.is_none() || *id != said.id);
+        self.outcomes.push_back((said.id, said.outcome));
+        if self.outcomes.len() > MOST_OUTCOMES {
+            self.outcomes.pop_front();
+        }
+    }
+
+    /// Adds what an earlier line said of the outcome.
+    fn complete(&mut self, said: Said) -> Said {
+        let earlier = self.outcomes.iter().position(|(id, _)| *id == said.id);
+        let earlier = earlier.and_then(|at| self.outcomes.remove(at));
+        match (said.outcome, earlier) {
+            (Outcome::Unknown, Some((_, outcome))) => Said { outcome, ..said },
+            _ => said,
+        }
+    }
+}
+
+impl Rule {
+    fn new(pattern: &Pattern, meaning: Meaning) -> Rule {
+        let literal = pattern
+            .literal
+            .as_ref()
+            .map(|literal| Finder::new(literal).into_owned());
+        Rule {
+            pattern: pattern.clone(),
+            literal,
+            meaning,
+        }
+    }
+
+    /// Cheap, and right when it says no.
+    fn may_match(&self, text: &[u8]) -> bool {
+        self.literal
+            .as_ref()
+            .is_none_or(|literal| literal.find(text).is_some())
+    }
+
+    fn in_text(&self, line: &[u8], logs: &[Log]) -> Option<Said> {
+        let captures = self.pattern.regex.captures(line)?;
+        Some(Said {
+            id: group(&captures, "id").map(|id| shortened(&id)),
+            outcome: self.outcome(&captures, None, logs),
+        })
+    }
+
+    fn in_json(&self, fields: &JsonFields, line: &Value, logs: &[Log]) -> Option<Said> {
+        if fields
+            .absent
+            .iter()
+            .any(|pointer| pointer.of(line).is_some())
+        {
+            return None;
+        }
+        let text = fields.field.of(line)?.as_str()?;
+        let captures = self.pattern.regex.captures(text.as_bytes())?;
+        let pointed = fields
+            .id
+            .as_ref()
+            .and_then(|pointer| scalar(pointer.of(line)?));
+        let id = pointed.or_else(|| group(&captures, "id"));
+        Some(Said {
+            id: id.map(|id| shortened(&id)),
+            outcome: self.outcome(&captures, Some((fields, line)), logs),
+        })
+    }
+
+    fn outcome(
+        &self,
+        captures: &Captures,
+        json: Option<(&JsonFields, &Value)>,
+        logs: &[Log],
+    ) -> Outcome {
+        let (Meaning::Outcome(log) | Meaning::Finish(log)) = self.meaning else {
+            return Outcome::Unknown;
+        };
+        if let Some(outcome) = self.pattern.outcome {
+            return outcome;
+        }
+        let pointed = |pick: fn(&JsonFields) -> &Option<_>| {
+            let (fields, line) = json?;
+            scalar(pick(fields).as_ref()?.of(line)?)
+        };
+        let word = pointed(|fields| &fields.outcome).or_else(|| group(captures, "outcome"));
+        if let Some(word) = word {
+            return logs[log]
+                .spec
+                .outcomes
+                .get(&word)
+                .copied()
+                .unwrap_or(match word.as_str() {
+                    "passed" => Outcome::Passed,
+                    "failed" => Outcome::Failed,
+                    "canceled" => Outcome::Canceled,
+                    _ => Outcome::Unknown,
+                });
+        }
+        match pointed(|fields| &fields.exit_code).or_else(|| group(captures, "exit_code")) {
+            Some(code) if code == "0" => Outcome::Passed,
+            Some(_) => Outcome::Failed,
+            None => Outcome::Unknown,
+        }
+    }
+}
+
+fn group(captures: &Captures, name: &str) -> Option<String> {
+    let bytes = captures.name(name)?.as_bytes();
+    Some(String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// A string or a number, as text.
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+fn shortened(id: &str) -> String {
+    id.chars().take(LONGEST_ID).collect()
+}
+
+#[cfg(test)]
+#[path = "log_tests.rs"]
+mod tests;

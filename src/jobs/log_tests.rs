@@ -1,0 +1,177 @@
+use super::*;
+use crate::presets;
+
+fn preset(text: &str) -> Preset {
+    toml::from_str(text).expect("good")
+}
+
+/// What is seen in a text, each as `detector verb id outcome`.
+fn events(preset: &Preset, stream: Stream, chunks: &[&[u8]]) -> Vec<String> {
+    let detectors = preset.detectors(&[]);
+    let mut matcher = LineMatcher::new(preset, &detectors, stream).expect("something to read");
+    let mut seen = Vec::new();
+    for chunk in chunks {
+        matcher.feed(chunk, &mut |detector, observation| {
+            seen.push(match observation {
+                Observation::Ready => {
+                    assert_eq!(detector, READY);
+                    "ready".to_owned()
+                }
+                Observation::Started { id } => {
+                    format!("{} started {}", detector.0, id.unwrap_or_default())
+                }
+                Observation::Finished { id, outcome } => {
+                    let id = id.unwrap_or_default();
+                    format!("{} finished {id} {}", detector.0, outcome.as_str())
+                }
+                Observation::Running { .. } => panic!("a log shows no levels"),
+            });
+        });
+    }
+    seen
+}
+
+const JOB: &str = "0191f7a0-1111-4222-8333-123456789abc";
+
+#[test]
+fn buildkite_text_of_every_era_is_understood() {
+    let buildkite = presets::load("buildkite").expect("built in");
+    let text = format!(
+        "\x1b[38;5;48m2026-11-21 10:00:00 INFO  \x1b[0m \x1b[0mhost-1 Waiting for instructions... \x1b[0m\n\
+         2026-11-21 10:00:01 INFO   host-1 Assigned job {JOB}. Accepting... \n\
+         2026-11-21 10:00:01 INFO   host-1 Starting job {JOB} \n\
+         2026-11-21 10:00:02 INFO   host-1 Finished job {JOB} \n\
+         2026-11-21 10:00:03 INFO   host-1 Starting job {JOB} for build at https://buildkite.com/o/p/builds/1 \n\
+         2026-11-21 10:00:04 INFO   host-1 Finished job {JOB} for build at https://buildkite.com/o/p/builds/1 \n\
+         \x1b[38;5;48m2026-11-21 10:00:05 INFO  \x1b[0m \x1b[0mhost-1 Starting job at https://buildkite.com/o/p/builds/1#{JOB} \x1b[0m\n\
+         \x1b[38;5;48m2026-11-21 10:00:06 INFO  \x1b[0m \x1b[0mhost-1 Finished job at https://buildkite.com/o/p/builds/1#{JOB} \x1b[0m\n\
+         2026-11-21 10:00:07 INFO   host-1 Waiting for instructions... \n"
+    );
+    let mut expected = vec!["ready".to_owned()];
+    for _ in 0..3 {
+        expected.push(format!("0 started {JOB}"));
+        expected.push(format!("0 finished {JOB} unknown"));
+    }
+    assert_eq!(
+        events(&buildkite, Stream::Stderr, &[text.as_bytes()]),
+        expected
+    );
+    let bytes: Vec<_> = text.as_bytes().chunks(1).collect();
+    assert_eq!(events(&buildkite, Stream::Stderr, &bytes), expected);
+}
+
+#[test]
+fn buildkite_json_is_understood_and_a_jobs_own_lines_are_not() {
+    let buildkite = presets::load("buildkite").expect("built in");
+    let line = |msg: &str, more: &str| {
+        format!("{{\"ts\":\"t\",\"level\":\"INFO\",\"msg\":\"{msg}\",\"agent\":\"n\"{more}}}\n")
+    };
+    let text = [
+        line("Starting 1 Agent(s)", ""),
+        line(&format!("Starting job at https://b/1#{JOB}"), ""),
+        line(
+            &format!("Finished job at https://b/1#{JOB}"),
+            ",\"source\":\"job\"",
+        ),
+        format!("Finished job at https://b/1#{JOB}\n"),
+        format!("x{}", line(&format!("Finished job {JOB}"), "")),
+        format!("{{\"msg\":\"Finished job {JOB}\"\n"),
+        line(&format!("Finished job at https://b/1#{JOB}"), ""),
+    ]
+    .concat();
+    let seen = events(&buildkite, Stream::Stdout, &[text.as_bytes()]);
+    assert_eq!(
+        seen,
+        [
+            "ready",
+            &format!("1 started {JOB}"),
+            &format!("1 finished {JOB} unknown")
+        ]
+    );
+}
+
+#[test]
+fn outcomes_come_from_words_exit_codes_or_earlier_lines() {
+    let words = preset(
+        r"
+        [detect.log]
+        start = '^run (?P<id>\d+)$'
+        finish = '^end (?P<id>\d+)(?: (?P<outcome>\w+))?(?: rc=(?P<exit_code>\d+))?$'
+        outcome = ['^(?P<outcome>won) (?P<id>\d+)$', { regex = '^lost (?P<id>\d+)$', outcome = 'failed' }]
+        outcomes = { won = 'passed', Aborted = 'canceled' }
+        ",
+    );
+    let text = b"run 1\nend 1 Aborted\nend 2 failed\nend 3 odd\nend 4 rc=0\nend 5 rc=3\n\
+        won 6\nlost 7\nlost 8\nwon 8\nend 8\nend 7\nend 6\nend 6\nwonder\n";
+    let seen = events(&words, Stream::Stdout, &[text]);
+    assert_eq!(
+        seen,
+        [
+            "0 started 1",
+            "0 finished 1 canceled",
+            "0 finished 2 failed",
+            "0 finished 3 unknown",
+            "0 finished 4 passed",
+            "0 finished 5 failed",
+            "0 finished 8 passed",
+            "0 finished 7 failed",
+            "0 finished 6 passed",
+            "0 finished 6 unknown",
+        ]
+    );
+}
+
+#[test]
+fn json_fields_are_pointed_at() {
+    let drone = preset(
+        r"
+        [detect.log]
+        start = { field = '/message', regex = '^received execution$', id = '/id' }
+        finish = { field = '/message', regex = '^updating pipeline status (?:complete|failed)$', id = '/id' }
+        outcome = { field = '/message', regex = '^pipeline complete$', id = '/id', exit_code = '/exit_code' }
+        ",
+    );
+    let text = br#"{"id":34,"message":"received execution"}
+{"id":34,"message":"pipeline complete","exit_code":1}
+{"id":34,"message":"updating pipeline status complete"}
+"#;
+    let seen = events(&drone, Stream::Stderr, &[text]);
+    assert_eq!(seen, ["0 started 34", "0 finished 34 failed"]);
+}
+
+#[test]
+fn a_stream_of_no_interest_needs_no_matcher() {
+    let one = preset("[detect.log]\nstream = 'stdout'\nstart = 'a'\nfinish = 'b'");
+    let detectors = one.detectors(&[]);
+    assert!(LineMatcher::new(&one, &detectors, Stream::Stdout).is_some());
+    assert!(LineMatcher::new(&one, &detectors, Stream::Stderr).is_none());
+    assert!(one.reads(Stream::Stdout) && !one.reads(Stream::Stderr));
+}
+
+#[test]
+fn hostile_bytes_match_nothing_and_cost_little() {
+    let buildkite = presets::load("buildkite").expect("built in");
+    let mut noise = Vec::new();
+    for round in 0_u32..200_000 {
+        noise.extend_from_slice(&round.wrapping_mul(2_654_435_761).to_le_bytes());
+    }
+    noise.extend(std::iter::repeat_n(b'{', 20_000));
+    noise.push(b'\n');
+    noise.extend(
+        b"{\"msg\":\"Starting job "
+            .iter()
+            .chain(&[b'['; 10_000])
+            .chain(b"\n"),
+    );
+    for stream in Stream::BOTH {
+        assert_eq!(events(&buildkite, stream, &[&noise]), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_long_id_is_cut() {
+    let any = preset("[detect.log]\nstart = '^job (?P<id>.*)$'\nfinish = '^end$'");
+    let text = format!("job {}\n", "x".repeat(5000));
+    let seen = events(&any, Stream::Stdout, &[text.as_bytes()]);
+    assert_eq!(seen[0].len(), "0 started ".len() + LONGEST_ID);
+}
