@@ -108,6 +108,7 @@ impl Lifecycle {
                 }
                 DrainMethod::WaitIdle | DrainMethod::SingleJob => {
                     agent.stage = Stage::AwaitIdle;
+                    self.confirm_idle();
                     self.drain_idle_agents();
                 }
             },
@@ -122,6 +123,9 @@ impl Lifecycle {
 
     /// Agents whose signal would cancel a job get it as soon as they have none.
     pub(super) fn drain_idle_agents(&mut self) {
+        if self.unconfirmed {
+            return;
+        }
         for at in 0..self.agents.len() {
             let agent = &mut self.agents[at];
             if agent.stage == Stage::AwaitIdle && agent.ledger.is_idle() {

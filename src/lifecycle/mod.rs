@@ -143,6 +143,12 @@ pub struct Lifecycle {
     /// The idle timeout is not looked at before this: level detectors are being asked again.
     idle_not_before: Option<Instant>,
     sample_at: Option<Instant>,
+    /// An agent waits for its drain signal, which would cancel a job, until a sample asked for
+    /// since then shows none.
+    unconfirmed: bool,
+    /// The event being handled is the end of a sample.
+    #[serde(skip)]
+    just_sampled: bool,
     interrupts: u32,
     /// The agent of the job whose start is being handled.
     #[serde(skip)]
@@ -183,6 +189,8 @@ impl Lifecycle {
             returns: 0,
             idle_not_before: None,
             sample_at: None,
+            unconfirmed: false,
+            just_sampled: false,
             interrupts: 0,
             latest: None,
             actions,
@@ -197,6 +205,7 @@ impl Lifecycle {
     pub fn handle(&mut self, now: Instant, event: Event) -> Vec<Action> {
         self.pass_time(now);
         self.latest = None;
+        self.just_sampled = false;
         match event {
             Event::Spawned(agent) => self.spawned(agent),
             Event::SpawnFailed(agent, exit) | Event::Exited(agent, exit) => {

@@ -323,7 +323,7 @@ impl Lifecycle {
 
     /// The idle time is over. Where levels are sampled, the last word is a fresh sample.
     fn idle_timeout(&mut self) {
-        if self.settings.detectors.iter().any(|kind| kind.is_level()) {
+        if self.has_levels() {
             self.idle_not_before = Some(self.now.after(SAMPLE_PATIENCE));
             self.sample();
         } else {
@@ -331,7 +331,25 @@ impl Lifecycle {
         }
     }
 
+    /// A level that was sampled before somebody wished to drain may be of before a job began.
+    pub(super) fn confirm_idle(&mut self) {
+        if !self.unconfirmed
+            && !self.just_sampled
+            && self.settings.sampling.is_some()
+            && self.has_levels()
+        {
+            self.unconfirmed = true;
+            self.sample();
+        }
+    }
+
+    fn has_levels(&self) -> bool {
+        self.settings.detectors.iter().any(|kind| kind.is_level())
+    }
+
     pub(super) fn sampled(&mut self) {
+        self.unconfirmed = false;
+        self.just_sampled = true;
         if self.idle_not_before.take().is_none() || self.phase != Phase::Working {
             return;
         }
