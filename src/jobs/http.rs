@@ -2,11 +2,10 @@
 //!
 //! Whatever goes wrong, the answer is *unknown*, which is never the same as idle.
 
-use std::cell::Cell;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use serde_json::Value;
 use thiserror::Error;
@@ -26,7 +25,7 @@ pub struct HttpProbe {
     client: reqwest::Client,
     url: String,
     spec: HttpDetector,
-    history: Cell<History>,
+    history: Mutex<History>,
 }
 
 /// What earlier answers were; each change is worth one line in the log.
@@ -54,48 +53,38 @@ enum Failure {
 }
 
 impl HttpProbe {
-    /// `url` as in [`crate::presets::Watch::Http`]. An error is a header that cannot be sent, or
-    /// that no client can be made.
-    pub fn new(spec: &HttpDetector, url: &str) -> anyhow::Result<HttpProbe> {
-        let mut headers = HeaderMap::new();
-        for (name, value) in &spec.headers {
-            let name = HeaderName::from_bytes(name.as_bytes())?;
-            headers.insert(name, HeaderValue::from_str(value)?);
-        }
+    /// `url` as in [`crate::presets::Watch::Http`].
+    pub fn new(spec: &HttpDetector, url: &str) -> Result<HttpProbe, reqwest::Error> {
         let client = reqwest::Client::builder()
             .no_proxy()
             .redirect(Policy::none())
             .timeout(PATIENCE)
             .pool_max_idle_per_host(1)
-            .default_headers(headers)
+            .default_headers(spec.headers.0.clone())
             .build()?;
         Ok(HttpProbe {
             client,
             url: url.to_owned(),
             spec: spec.clone(),
-            history: Cell::new(History::Fresh),
+            history: Mutex::new(History::Fresh),
         })
     }
 
     /// How many jobs the page shows now. An optional page that was never there says nothing
     /// against idle.
     pub async fn sample(&self) -> Observation {
-        let before = self.history.get();
+        let before = self.history();
         if before == History::Missing {
             return Observation::Running { jobs: Some(0) };
         }
+        let once_good = matches!(before, History::Good | History::Failing { once_good: true });
         let (now, jobs) = match self.ask().await {
             Ok(jobs) => (History::Good, Some(jobs)),
-            Err(Failure::Status(StatusCode::NOT_FOUND))
-                if self.spec.optional
-                    && !matches!(before, History::Good | History::Failing { once_good: true }) =>
-            {
+            Err(Failure::Status(StatusCode::NOT_FOUND)) if self.spec.optional && !once_good => {
                 info!(url = self.url, "detector.left_out");
                 (History::Missing, Some(0))
             }
             Err(failure) => {
-                let once_good =
-                    matches!(before, History::Good | History::Failing { once_good: true });
                 // An agent that still starts has no page yet: that is no news.
                 if before == History::Good {
                     warn!(url = self.url, error = %failure, "detector.failed");
@@ -103,8 +92,19 @@ impl HttpProbe {
                 (History::Failing { once_good }, None)
             }
         };
-        self.history.set(now);
+        *self.lock() = now;
         Observation::Running { jobs }
+    }
+
+    fn history(&self) -> History {
+        *self.lock()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, History> {
+        // Held for a copy only, so nobody can have failed with it.
+        self.history
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     async fn ask(&self) -> Result<u32, Failure> {

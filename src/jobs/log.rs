@@ -5,6 +5,7 @@
 //! line that has one meets a regex.
 
 use std::collections::VecDeque;
+use std::ffi::OsString;
 
 use memchr::memmem::Finder;
 use regex::bytes::Captures;
@@ -12,7 +13,7 @@ use serde_json::Value;
 
 use super::line::{Splitter, lines, plain};
 use crate::lifecycle::{DetectorIndex, Observation, Outcome};
-use crate::presets::{Detector, JsonFields, LogDetector, Pattern, Preset, Stream, Watch};
+use crate::presets::{JsonFields, LogDetector, Pattern, Pointer, Preset, Stream, Watch};
 
 /// In the place of a detector: the preset's ready line was seen.
 pub const READY: DetectorIndex = DetectorIndex(usize::MAX);
@@ -60,17 +61,17 @@ struct Said {
 }
 
 impl LineMatcher {
-    /// For a stream of an agent that is watched by these detectors; `None` when nothing of it
-    /// is of interest.
-    pub fn new(preset: &Preset, detectors: &[Detector], stream: Stream) -> Option<LineMatcher> {
+    /// For a stream of an agent of these arguments. It sees nothing in a stream that
+    /// [`Preset::reads`] says is of no interest.
+    pub fn new(preset: &Preset, argv: &[OsString], stream: Stream) -> LineMatcher {
         let on_this = |on: Option<Stream>| on.is_none_or(|on| on == stream);
         let mut rules = Vec::new();
         let mut logs = Vec::new();
         for ready in preset.ready.iter().filter(|ready| on_this(ready.stream)) {
             rules.push(Rule::new(&ready.line, Meaning::Ready));
         }
-        for (place, detector) in detectors.iter().enumerate() {
-            let Watch::Log(spec) = &detector.watch else {
+        for (place, detector) in preset.detectors(argv).into_iter().enumerate() {
+            let Watch::Log(spec) = detector.watch else {
                 continue;
             };
             if !on_this(spec.stream) {
@@ -87,17 +88,17 @@ impl LineMatcher {
             }
             logs.push(Log {
                 detector: DetectorIndex(place),
-                spec: spec.clone(),
+                spec,
                 outcomes: VecDeque::new(),
             });
         }
-        (!rules.is_empty()).then(|| LineMatcher {
+        LineMatcher {
             splitter: Splitter::default(),
             rules,
             logs,
             stripped: Vec::new(),
             ready: false,
-        })
+        }
     }
 
     /// Takes the next bytes as they come and tells what they say, in their order. Ready is told
@@ -240,7 +241,7 @@ impl Rule {
         if let Some(outcome) = self.pattern.outcome {
             return outcome;
         }
-        let pointed = |pick: fn(&JsonFields) -> &Option<_>| {
+        let pointed = |pick: fn(&JsonFields) -> &Option<Pointer>| {
             let (fields, line) = json?;
             scalar(pick(fields).as_ref()?.of(line)?)
         };

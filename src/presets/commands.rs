@@ -52,16 +52,17 @@ fn test_of(
     log: &mut dyn BufRead,
     out: &mut dyn Write,
 ) -> Result<()> {
-    let detectors = preset.detectors(&[]);
     let streams = Stream::BOTH
         .into_iter()
         .filter(|one| stream.is_none_or(|only| only == *one));
-    let mut matchers: Vec<_> = streams
-        .filter_map(|stream| LineMatcher::new(preset, &detectors, stream))
-        .collect();
-    if matchers.is_empty() {
+    let read: Vec<_> = streams.filter(|stream| preset.reads(*stream)).collect();
+    if read.is_empty() {
         anyhow::bail!("preset {} reads nothing of this stream", preset.name);
     }
+    let mut matchers: Vec<_> = read
+        .into_iter()
+        .map(|stream| LineMatcher::new(preset, &[], stream))
+        .collect();
     let mut number = 1_u64;
     loop {
         let chunk = log.fill_buf().context("cannot read the log")?;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use regex::bytes::Regex;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
@@ -170,7 +171,7 @@ pub struct HttpDetector {
     #[serde(default = "status_200")]
     pub accept_status: Vec<u16>,
     #[serde(default)]
-    pub headers: BTreeMap<String, String>,
+    pub headers: Headers,
     /// How the page says how many jobs run.
     pub running: Page,
     /// Older agents have no such page: a 404 before the first good answer means so.
@@ -178,6 +179,32 @@ pub struct HttpDetector {
     pub optional: bool,
     #[serde(default = "yes")]
     pub counts: bool,
+    /// How often it is asked at least, while jobs can start.
+    #[serde(default = "five_seconds", deserialize_with = "duration")]
+    pub every: Duration,
+}
+
+/// What is sent with each question.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(try_from = "BTreeMap<String, String>")]
+pub struct Headers(pub HeaderMap);
+
+impl TryFrom<BTreeMap<String, String>> for Headers {
+    type Error = String;
+
+    fn try_from(raw: BTreeMap<String, String>) -> Result<Self, Self::Error> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in raw {
+            // The value may be a secret: it is not shown.
+            let wrong = || format!("header '{name}' cannot be sent");
+            let value = HeaderValue::from_str(&value).map_err(|_| wrong())?;
+            headers.insert(
+                HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?,
+                value,
+            );
+        }
+        Ok(Headers(headers))
+    }
 }
 
 /// Where a page says how many jobs run: exactly one way.
@@ -264,6 +291,9 @@ pub struct ChildDetector {
     pub comm: Option<Regex>,
     #[serde(default)]
     pub counts: bool,
+    /// How often the processes are looked at, at least, while jobs can start.
+    #[serde(default = "five_seconds", deserialize_with = "duration")]
+    pub every: Duration,
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
@@ -439,7 +469,7 @@ impl<'de> Deserialize<'de> for SignalName {
 }
 
 fn at_least_one<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<Pattern>, D::Error> {
-    match one_or_many(input) {
+    match one_or_many::<D, Pattern>(input) {
         Ok(none) if none.is_empty() => Err(Error::custom("the list is empty")),
         patterns => patterns,
     }
@@ -447,11 +477,13 @@ fn at_least_one<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<Pattern>, D::
 
 fn duration<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(input)?;
-    humantime::parse_duration(&text).map_err(|_| {
-        Error::custom(format!(
+    match humantime::parse_duration(&text) {
+        Ok(time) if time.is_zero() => Err(Error::custom("zero is refused: write how long")),
+        Ok(time) => Ok(time),
+        Err(_) => Err(Error::custom(format!(
             "'{text}' is no duration: write it with its units, like 90s, 10m or 1h30m"
-        ))
-    })
+        ))),
+    }
 }
 
 fn regex_or_none<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Regex>, D::Error> {
@@ -465,6 +497,10 @@ fn yes() -> bool {
 
 fn status_200() -> Vec<u16> {
     vec![200]
+}
+
+fn five_seconds() -> Duration {
+    Duration::from_secs(5)
 }
 
 fn ten_seconds() -> Duration {

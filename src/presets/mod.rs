@@ -186,12 +186,12 @@ fn parse(name: &str, origin: Origin, text: String) -> Result<Preset, PresetError
                 "preset {name} ({origin}) has more than {MOST_DETECTORS} detectors"
             )))
         }
-        Ok(preset) => Ok(Preset {
-            name: name.to_owned(),
-            origin,
-            text,
-            ..preset
-        }),
+        Ok(mut preset) => {
+            preset.name = name.to_owned();
+            preset.origin = origin;
+            preset.text = text;
+            Ok(preset)
+        }
         Err(error) => {
             let path = match &origin {
                 Origin::BuiltIn => format!("built-in preset {name}"),
