@@ -374,7 +374,10 @@ impl Lifecycle {
     }
 
     fn sample(&mut self) {
-        self.act(Action::Sample);
+        // Two timers at once want one sample.
+        if !self.actions.contains(&Action::Sample) {
+            self.act(Action::Sample);
+        }
         self.sample_at = self.settings.sampling.map(|rates| {
             let watched = self.running() > 0 || self.phase != Phase::Working;
             let wait = if watched {
