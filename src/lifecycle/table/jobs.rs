@@ -1,0 +1,164 @@
+//! Max-jobs, levels that must be asked, and agents that cannot be drained by a signal.
+
+use super::one;
+
+#[test]
+fn the_drain_begins_when_the_last_allowed_job_starts() {
+    one().with("max-jobs=2").plays(
+        "
+      0 | new                  -> spawn 1                   ; starting, 300
+      1 | start 1              ->                           ; busy 1
+      2 | finish 1             ->                           ; idle since 2, 602
+      3 | start 1              -> drain 1, prepare max-jobs ; draining max-jobs by 3603, 3603
+      4 | finish 1             ->                           ; draining max-jobs by 3603, 3603
+      4 | exit 1 0             -> sweep terminate           ; sweeping max-jobs, 6
+    ",
+    );
+}
+
+#[test]
+fn with_more_slots_it_begins_while_every_slot_may_still_take_one() {
+    one().with("max-jobs=5 slots=3").plays(
+        "
+      0 | new                  -> spawn 1                   ; starting, 300
+      1 | start 1              ->                           ; busy 1
+      2 | start 1              ->                           ; busy 2
+      3 | start 1              -> drain 1, prepare max-jobs ; draining max-jobs by 3603, 3603
+      3 | start 1              ->                           ; draining max-jobs by 3603, 3603
+    ",
+    );
+}
+
+#[test]
+fn agents_for_which_no_job_is_left_are_drained_one_by_one() {
+    one().with("max-jobs=3 agents=2").plays(
+        "
+      0 | new                  -> spawn 1, spawn 2          ; starting, 300
+      1 | start 1              ->                           ; busy 1, 300
+      2 | start 2              -> drain 2                   ; busy 2
+      3 | exit 2 0             ->                           ; busy 1
+      4 | finish 1             ->                           ; idle since 4, 604
+      5 | start 1              -> drain 1, prepare max-jobs ; draining max-jobs by 3605, 3605
+    ",
+    );
+}
+
+#[test]
+fn no_more_agents_start_than_jobs_are_left() {
+    one().with("max-jobs=2 agents=3").plays(
+        "
+      0 | new                  -> spawn 1, spawn 2          ; starting, 300
+    ",
+    );
+    one().with("max-jobs=1 slots=2").plays(
+        "
+      0 | new                  -> prepare max-jobs, sweep terminate ; sweeping max-jobs, 2
+    ",
+    );
+}
+
+#[test]
+fn a_job_too_many_is_told() {
+    one().with("max-jobs=1").plays(
+        "
+      0 | new                  -> spawn 1                   ; starting, 300
+      1 | start 1              -> drain 1, prepare max-jobs ; draining max-jobs by 3601, 3601
+      2 | finish 1             ->                           ; draining max-jobs by 3601, 3601
+      2 | start 1              -> lost 1                    ; draining max-jobs by 3601, 3601
+    ",
+    );
+}
+
+#[test]
+fn a_one_job_agent_is_started_again_until_max_jobs() {
+    one().with("drain-by=single-job max-jobs=2").plays(
+        "
+      0 | new                  -> spawn 1                   ; starting, 300
+      1 | start 1              ->                           ; busy 1
+      2 | exit 1 0             -> spawn 1                   ; starting, 302
+      3 | start 1              -> prepare max-jobs          ; draining max-jobs by 3603, 3603
+      4 | exit 1 0             -> sweep terminate           ; sweeping max-jobs, 6
+    ",
+    );
+}
+
+#[test]
+fn a_one_job_agent_that_ends_at_once_is_paced_and_must_become_ready() {
+    one().with("drain-by=single-job boot-timeout=5").plays(
+        "
+      0 | new                  -> spawn 1                   ; starting, 5
+    0.5 | exit 1 0             ->                           ; starting, 1
+      1 | tick                 -> spawn 1                   ; starting, 5
+      4 | exit 1 0             -> spawn 1                   ; starting, 5
+      5 | tick                 -> terminate 1, prepare boot-timeout ; draining boot-timeout by 3605, 15
+    ",
+    );
+}
+
+#[test]
+fn the_exit_of_a_one_job_agent_counts_where_nothing_else_does() {
+    one()
+        .with("drain-by=single-job max-jobs=2 detectors=hint")
+        .plays(
+            "
+      0 | new                  -> spawn 1                   ; starting, 300
+      1 | ready 1              ->                           ; idle since 1, 601
+     10 | exit 1 0             -> spawn 1                   ; starting, 310
+     11 | ready 1              ->                           ; idle since 10, 610
+     20 | exit 1 unknown       -> prepare max-jobs, sweep terminate ; sweeping max-jobs, 22
+    ",
+        );
+}
+
+#[test]
+fn an_agent_whose_signal_cancels_is_signalled_when_it_has_no_job() {
+    one().with("drain-by=wait-idle").plays(
+        "
+      0 | new                  -> spawn 1                   ; starting, 300
+      1 | start 1              ->                           ; busy 1
+      2 | drain operator       -> prepare operator          ; draining operator by 3602, 3602
+      9 | finish 1             -> drain 1                   ; draining operator by 3602, 3602
+    ",
+    );
+}
+
+#[test]
+fn levels_have_the_last_word_before_the_machine_is_idle() {
+    one().with("detectors=log,level sample=60").plays(
+        "
+      0 | new                  -> spawn 1                   ; starting, 300
+      1 | ready 1              -> sample                    ; idle since 1, 61
+      1 | level 1 0            ->                           ; idle since 1, 61
+      1 | sampled              ->                           ; idle since 1, 61
+    599 | tick                 -> sample                    ; idle since 1, 601
+    601 | tick                 -> sample                    ; idle since 1, 606
+    601 | level 1 ?            ->                           ; idle since 1, 606
+    601 | sampled              ->                           ; idle since 1, 606
+    606 | tick                 -> sample                    ; idle since 1, 611
+    606 | level 1 1            ->                           ; busy 1, 666
+    606 | sampled              ->                           ; busy 1, 666
+    610 | level 1 0            ->                           ; idle since 610, 666
+   1210 | tick                 -> sample                    ; idle since 610, 1215
+   1210 | level 1 0            ->                           ; idle since 610, 1215
+   1210 | sampled              -> drain 1, prepare idle     ; draining idle by 4810, 1270
+    ",
+    );
+}
+
+#[test]
+fn levels_are_asked_again_before_a_signal_that_would_cancel() {
+    one()
+        .with("detectors=log,level sample=60 drain-by=wait-idle")
+        .plays(
+            "
+      0 | new                  -> spawn 1                   ; starting, 300
+      1 | ready 1              -> sample                    ; idle since 1, 61
+      1 | level 1 0            ->                           ; idle since 1, 61
+      1 | sampled              ->                           ; idle since 1, 61
+     50 | drain operator       -> sample, prepare operator  ; draining operator by 3650, 110
+     50 | level 1 1            ->                           ; draining operator by 3650, 110
+     50 | sampled              ->                           ; draining operator by 3650, 110
+     90 | level 1 0            -> drain 1                   ; draining operator by 3650, 110
+    ",
+        );
+}
