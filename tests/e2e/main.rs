@@ -1,0 +1,7 @@
+//! End to end: the real binary, real processes, real HTTP, and faults.
+//!
+//! One binary, so that all tests share one moto and wait at the same time. `scripts/test-setup`
+//! installs moto; a single topic is run by its name: `cargo test --test e2e retire_ladder`.
+
+mod bed;
+mod support;

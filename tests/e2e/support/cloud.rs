@@ -1,0 +1,418 @@
+//! One test's view of AWS: moto behind a proxy that refuses what AWS refuses, fails as asked,
+//! and remembers every call.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use super::http::{Answer, Handler, Request, Server, block_on};
+use super::imds::Times;
+use super::moto::{Service, decode_form, moto, texts};
+use super::rules::{Leaving, Refusal, refusal};
+
+/// How a call fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// The account's rate is exceeded.
+    Throttled,
+    /// Auto Scaling has another change of the group at hand.
+    Contention,
+    /// The role may not do this.
+    Denied,
+    /// 500, nothing was done.
+    InternalError,
+    /// 503, nothing was done.
+    Unavailable,
+    /// It was done, and the connection closed before the answer.
+    Lost,
+    /// It was done, and there is never an answer.
+    DoneThenSilent,
+    /// Nothing is done, and there is never an answer.
+    Hang,
+    /// It is done after a while, and answered.
+    Slow(Duration),
+    /// This code and message, nothing was done.
+    Refused(&'static str, &'static str),
+}
+
+/// What the proxy saw of one call.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub action: String,
+    pub params: HashMap<String, String>,
+    pub at: Instant,
+    /// The status and error code that were answered, or how it was left without an answer.
+    pub answer: String,
+    /// It was carried out, whatever was answered.
+    pub took_effect: bool,
+}
+
+impl Call {
+    pub fn instance(&self) -> Option<&str> {
+        let names = ["InstanceIds.member.1", "InstanceId", "InstanceId.1"];
+        let mut values = names.iter().filter_map(|name| self.params.get(*name));
+        values.next().map(String::as_str)
+    }
+
+    /// It asked for a smaller desired capacity; `None` where the action knows no such thing.
+    pub fn decrement(&self) -> Option<bool> {
+        let flag = self.params.get("ShouldDecrementDesiredCapacity")?;
+        Some(flag == "true")
+    }
+}
+
+pub struct Cloud {
+    server: Server,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    calls: Mutex<Vec<Call>>,
+    faults: Mutex<Vec<(String, Fault, Times)>>,
+    leaving: Mutex<HashMap<String, Leaving>>,
+    /// What becomes of the next instance that leaves its group.
+    lag: Mutex<Option<Leaving>>,
+    /// Held from looking at moto's state to changing it.
+    changing: tokio::sync::Mutex<()>,
+}
+
+impl Cloud {
+    pub fn start() -> Cloud {
+        let shared = Arc::new(Shared {
+            calls: Mutex::default(),
+            faults: Mutex::default(),
+            leaving: Mutex::default(),
+            lag: Mutex::default(),
+            changing: tokio::sync::Mutex::default(),
+        });
+        let _ = moto();
+        let state = Arc::clone(&shared);
+        let handler: Handler = Arc::new(move |request| {
+            // On a task of its own: what a call does is recorded even if its caller is killed.
+            let answer = tokio::spawn(Arc::clone(&state).answer(request));
+            Box::pin(async { answer.await.unwrap_or(Answer::Close) })
+        });
+        Cloud {
+            server: Server::start(handler),
+            shared,
+        }
+    }
+
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.server.address
+    }
+
+    /// What `AWS_ENDPOINT_URL` is set to.
+    pub fn url(&self) -> String {
+        self.server.url()
+    }
+
+    /// From now on `action` fails; `*` is every action. The latest word on an action comes first.
+    pub fn fail(&self, action: &str, fault: Fault, times: Times) {
+        let fault = (action.to_owned(), fault, times);
+        locked(&self.shared.faults).insert(0, fault);
+    }
+
+    pub fn heal(&self) {
+        locked(&self.shared.faults).clear();
+    }
+
+    /// The next instance that leaves its group still shows this lifecycle state for so many
+    /// looks, as AWS' do for seconds to minutes; `InService` is a stale read.
+    pub fn lag(&self, state: &'static str, looks: Times) {
+        *locked(&self.shared.lag) = Some(Leaving { state, looks });
+    }
+
+    pub fn calls(&self) -> Vec<Call> {
+        locked(&self.shared.calls).clone()
+    }
+
+    /// The actions that change something, in order, with what was answered.
+    pub fn changes(&self) -> Vec<String> {
+        let calls = self.calls();
+        let changes = calls.iter().filter(|call| !is_read(&call.action));
+        changes
+            .map(|call| match call.decrement() {
+                Some(true) => format!("{} decrement: {}", call.action, call.answer),
+                Some(false) => format!("{} replace: {}", call.action, call.answer),
+                None => format!("{}: {}", call.action, call.answer),
+            })
+            .collect()
+    }
+
+    /// A new group with its desired number of running instances.
+    pub fn group(&self, min: u32, desired: u32, max: u32) -> Group {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let name = format!("ci-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let [min, desired, max] = [min, desired, max].map(|n| n.to_string());
+        let configuration = [
+            ("LaunchConfigurationName", name.as_str()),
+            ("ImageId", "ami-12c6146b"),
+            ("InstanceType", "t3.micro"),
+        ];
+        let group = [
+            ("AutoScalingGroupName", name.as_str()),
+            ("LaunchConfigurationName", name.as_str()),
+            ("MinSize", &min),
+            ("MaxSize", &max),
+            ("DesiredCapacity", &desired),
+            ("AvailabilityZones.member.1", "us-east-1a"),
+            // Stays on an instance that has left, unlike the group's own tag.
+            ("Tags.member.1.Key", "launched-by"),
+            ("Tags.member.1.Value", &name),
+            ("Tags.member.1.PropagateAtLaunch", "true"),
+            ("Tags.member.1.ResourceId", &name),
+            ("Tags.member.1.ResourceType", "auto-scaling-group"),
+        ];
+        block_on(async {
+            let service = Service::AutoScaling;
+            moto()
+                .call(service, "CreateLaunchConfiguration", &configuration)
+                .await;
+            moto().call(service, "CreateAutoScalingGroup", &group).await;
+        });
+        Group { name }
+    }
+
+    /// `running`, `shutting-down`, `terminated`, ...
+    pub fn instance_state(&self, instance: &str) -> String {
+        block_on(instance_state(instance))
+    }
+
+    /// A running instance that belongs to no group.
+    pub fn lone_instance(&self) -> String {
+        let params = [
+            ("ImageId", "ami-12c6146b"),
+            ("MinCount", "1"),
+            ("MaxCount", "1"),
+        ];
+        let xml = block_on(moto().call(Service::Ec2, "RunInstances", &params));
+        texts(&xml, "instanceId").remove(0)
+    }
+
+    /// How often a decrement on behalf of this instance was carried out.
+    pub fn decrements(&self, instance: &str) -> usize {
+        let calls = self.calls();
+        let carried_out = calls.iter().filter(|call| call.took_effect);
+        carried_out
+            .filter(|call| call.decrement() == Some(true) && call.instance() == Some(instance))
+            .count()
+    }
+
+    /// How often this instance was brought down.
+    pub fn terminations(&self, instance: &str) -> usize {
+        let calls = self.calls();
+        let carried_out = calls.iter().filter(|call| call.took_effect);
+        carried_out
+            .filter(|call| {
+                call.action.starts_with("Terminate") && call.instance() == Some(instance)
+            })
+            .count()
+    }
+}
+
+/// An Auto Scaling group, as moto has it at this moment.
+#[derive(Debug, Clone)]
+pub struct Group {
+    pub name: String,
+}
+
+impl Group {
+    pub fn members(&self) -> Vec<String> {
+        block_on(Members::of(&self.name))
+            .expect("the group exists")
+            .instances
+    }
+
+    pub fn desired(&self) -> i64 {
+        block_on(Members::of(&self.name))
+            .expect("the group exists")
+            .desired
+    }
+
+    /// Every instance it ever launched, replacements included.
+    pub fn launched(&self) -> Vec<String> {
+        let filter = [
+            ("Filter.1.Name", "tag:launched-by"),
+            ("Filter.1.Value.1", &self.name),
+        ];
+        let xml = block_on(moto().call(Service::Ec2, "DescribeInstances", &filter));
+        texts(&xml, "instanceId")
+    }
+}
+
+/// A group's size and instances.
+pub struct Members {
+    pub min: i64,
+    pub max: i64,
+    pub desired: i64,
+    pub instances: Vec<String>,
+}
+
+impl Members {
+    pub async fn of(group: &str) -> Option<Members> {
+        let params = [("AutoScalingGroupNames.member.1", group)];
+        let action = "DescribeAutoScalingGroups";
+        let xml = moto().call(Service::AutoScaling, action, &params).await;
+        let number = |element| texts(&xml, element).first()?.parse().ok();
+        Some(Members {
+            min: number("MinSize")?,
+            max: number("MaxSize")?,
+            desired: number("DesiredCapacity")?,
+            instances: texts(&xml, "InstanceId"),
+        })
+    }
+}
+
+/// The group that has this instance.
+pub async fn group_of(instance: &str) -> Option<String> {
+    let params = [("InstanceIds.member.1", instance)];
+    let action = "DescribeAutoScalingInstances";
+    let xml = moto().call(Service::AutoScaling, action, &params).await;
+    texts(&xml, "AutoScalingGroupName").into_iter().next()
+}
+
+pub async fn instance_state(instance: &str) -> String {
+    let params = [("InstanceId.1", instance)];
+    let xml = moto()
+        .call(Service::Ec2, "DescribeInstances", &params)
+        .await;
+    let state = xml.split("<instanceState>").nth(1).unwrap_or_default();
+    texts(state, "name")
+        .into_iter()
+        .next()
+        .expect("every instance has a state")
+}
+
+impl Shared {
+    async fn answer(self: Arc<Self>, request: Request) -> Answer {
+        let form = String::from_utf8_lossy(&request.body).into_owned();
+        let params: HashMap<_, _> = decode_form(&form).into_iter().collect();
+        let param = |name: &str| params.get(name).cloned().unwrap_or_default();
+        let mut call = Call {
+            action: param("Action"),
+            at: Instant::now(),
+            answer: "not answered yet".to_owned(),
+            took_effect: false,
+            params: params.clone(),
+        };
+        // Recorded on arrival: a client that gives up must not take the record with it.
+        let place = {
+            let mut calls = locked(&self.calls);
+            calls.push(call.clone());
+            calls.len() - 1
+        };
+        let fault = self.take_fault(&call.action);
+        let service = Service::of_version(&param("Version"));
+        let answer = match (service, fault) {
+            (None, _) => Refusal::unknown_action(&call.action).answer(Service::Ec2),
+            (Some(service), Some(fault)) => self.failing(service, fault, &request, &mut call).await,
+            (Some(service), None) => self.carry_out(service, &request, &mut call).await,
+        };
+        call.answer = describe(&answer);
+        locked(&self.calls)[place] = call;
+        answer
+    }
+
+    fn take_fault(&self, action: &str) -> Option<Fault> {
+        let mut faults = locked(&self.faults);
+        let meant = |name: &str| name == action || name == "*";
+        let (_, fault, times) = faults
+            .iter_mut()
+            .find(|(name, _, times)| meant(name) && *times != Times::N(0))?;
+        times.take();
+        Some(fault.clone())
+    }
+
+    async fn failing(
+        &self,
+        service: Service,
+        fault: Fault,
+        request: &Request,
+        call: &mut Call,
+    ) -> Answer {
+        let refused = |refusal: Refusal| refusal.answer(service);
+        match fault {
+            Fault::Throttled => refused(Refusal::throttled(service)),
+            Fault::Contention => refused(Refusal::contention()),
+            Fault::Denied => refused(Refusal::denied(service, &call.action)),
+            Fault::InternalError => refused(Refusal::internal(service)),
+            Fault::Unavailable => refused(Refusal::unavailable(service)),
+            Fault::Refused(code, message) => refused(Refusal::new(400, code, message)),
+            Fault::Hang => Answer::Hang,
+            Fault::Lost => {
+                self.carry_out(service, request, call).await;
+                Answer::Close
+            }
+            Fault::DoneThenSilent => {
+                self.carry_out(service, request, call).await;
+                Answer::Hang
+            }
+            Fault::Slow(wait) => {
+                tokio::time::sleep(wait).await;
+                self.carry_out(service, request, call).await
+            }
+        }
+    }
+
+    async fn carry_out(&self, service: Service, request: &Request, call: &mut Call) -> Answer {
+        let _changing = self.changing.lock().await;
+        let instance = call.instance().map(str::to_owned);
+        let leaving = instance.as_ref().and_then(|id| self.look_at(id));
+        if let Some(answer) = refusal(call, leaving).await {
+            return answer.answer(service);
+        }
+        let before = match &instance {
+            Some(id) if call.action == "TerminateInstances" => Some(instance_state(id).await),
+            _ => None,
+        };
+        let signature = request.headers.get("authorization");
+        let Some(signature) = signature.and_then(|value| value.to_str().ok()) else {
+            return Refusal::unsigned().answer(service);
+        };
+        let reply = moto()
+            .forward(signature.to_owned(), request.body.clone())
+            .await;
+        // Terminating what is terminated is accepted, and changes nothing.
+        call.took_effect = reply.status.is_success() && before.is_none_or(|it| it == "running");
+        let leaves = ["DetachInstances", "TerminateInstanceInAutoScalingGroup"];
+        if call.took_effect && leaves.contains(&call.action.as_str()) {
+            let lag = locked(&self.lag).take();
+            let leaving = instance.zip(lag);
+            locked(&self.leaving).extend(leaving);
+        }
+        Answer::Reply(reply)
+    }
+
+    /// How AWS still shows an instance that has left; each look uses up some of its lag.
+    fn look_at(&self, instance: &str) -> Option<Leaving> {
+        let mut leaving = locked(&self.leaving);
+        let shown = leaving.get_mut(instance)?;
+        shown.looks.take().then_some(*shown)
+    }
+}
+
+/// The status and the error code, if any.
+fn describe(answer: &Answer) -> String {
+    match answer {
+        Answer::Reply(reply) => {
+            let body = String::from_utf8_lossy(&reply.body);
+            let status = reply.status.as_u16();
+            match texts(&body, "Code").first() {
+                Some(code) if status >= 400 => format!("{status} {code}"),
+                _ => status.to_string(),
+            }
+        }
+        Answer::Close => "connection closed".to_owned(),
+        Answer::Hang => "silence".to_owned(),
+    }
+}
+
+fn is_read(action: &str) -> bool {
+    action.starts_with("Describe") || action.starts_with("Get")
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no holder panics")
+}
