@@ -1,0 +1,205 @@
+//! What must hold after every event, in every world.
+
+use std::collections::HashMap;
+
+use std::time::Duration;
+
+use crate::lifecycle::*;
+
+/// What the lifecycle was told of one agent's process.
+#[derive(Debug, Default)]
+struct Known {
+    ready: bool,
+    running: u32,
+    levels: HashMap<usize, Option<u32>>,
+}
+
+pub struct Watch {
+    settings: Settings,
+    before: Phase,
+    agents: Vec<Known>,
+    /// Job starts that the lifecycle was told of by the believed detector.
+    pub heard: u32,
+    /// Since when the lifecycle cannot know of a job.
+    quiet_since: Option<Instant>,
+    /// When an idle machine was last sent back to service, and how long it was to wait then.
+    pub waits: Vec<Duration>,
+}
+
+impl Watch {
+    pub fn new(settings: &Settings, life: &Lifecycle) -> Self {
+        Watch {
+            settings: settings.clone(),
+            before: life.phase(),
+            agents: (0..settings.agents).map(|_| Known::default()).collect(),
+            heard: 0,
+            quiet_since: None,
+            waits: Vec::new(),
+        }
+    }
+
+    /// Before the event is handled.
+    pub fn hears(&mut self, now: Instant, event: &Event, life: &Lifecycle) {
+        self.before = life.phase();
+        let of = match event {
+            Event::Observed(index, ..) => life.agents().find(|(of, ..)| of == index),
+            _ => None,
+        };
+        if of.is_some_and(|(_, stage, _)| !stage.has_process()) {
+            // An unkillable process: the machine goes without it, whatever it does.
+            return;
+        }
+        match event {
+            Event::Limits(limits) => self.settings.limits = *limits,
+            Event::Spawned(index) if !self.settings.sees_ready => self.ready(now, *index),
+            Event::Exited(index, _) | Event::SpawnFailed(index, _) => {
+                let known = std::mem::take(self.agent(*index));
+                if known.running > 0 || known.levels.values().any(|jobs| jobs.unwrap_or(0) > 0) {
+                    self.quiet_since = Some(now);
+                }
+            }
+            Event::Observed(index, by, seen) => self.observes(now, *index, by.0, seen),
+            _ => {}
+        }
+    }
+
+    fn observes(&mut self, now: Instant, index: AgentIndex, by: usize, seen: &Observation) {
+        match seen {
+            Observation::Ready => self.ready(now, index),
+            Observation::Started { .. } if by == 0 => {
+                self.ready(now, index);
+                self.heard += 1;
+                self.agent(index).running += 1;
+            }
+            Observation::Finished { .. } if by == 0 => {
+                self.agent(index).running -= 1;
+                self.quiet_since = Some(now);
+            }
+            Observation::Running { jobs } => {
+                let before = self.agent(index).levels.insert(by, *jobs);
+                if jobs.unwrap_or(0) > 0 || before.flatten().unwrap_or(0) > 0 {
+                    self.quiet_since = Some(now);
+                }
+            }
+            Observation::Started { .. } | Observation::Finished { .. } => {}
+        }
+    }
+
+    fn ready(&mut self, now: Instant, index: AgentIndex) {
+        self.agent(index).ready = true;
+        self.quiet_since.get_or_insert(now);
+    }
+
+    fn agent(&mut self, index: AgentIndex) -> &mut Known {
+        &mut self.agents[index.0 as usize - 1]
+    }
+
+    /// After the event was handled.
+    pub fn sees(&mut self, now: Instant, event: &Event, actions: &[Action], life: &Lifecycle) {
+        let returned = actions.iter().find_map(|action| match action {
+            Action::Report(Report::ReturnedToService { idle_deadline }) => Some(*idle_deadline),
+            _ => None,
+        });
+        self.rule_2(now, actions);
+        self.rule_3(now, life);
+        self.rule_4(event, actions, returned.is_some());
+        self.rule_5(now, actions, life);
+        if let Some(idle_deadline) = returned {
+            self.quiet_since = Some(now);
+            self.waits.extend(idle_deadline.map(|at| at.since(now)));
+        }
+        let started = life.started();
+        assert!(started >= self.heard, "{started} jobs of {}", self.heard);
+    }
+
+    pub fn resumes(&mut self, now: Instant, actions: &[Action], life: &Lifecycle) {
+        let spawn = |action: &Action| matches!(action, Action::Spawn(_));
+        assert!(!actions.iter().any(spawn), "its processes are still there");
+        self.rule_3(now, life);
+        self.before = life.phase();
+    }
+
+    /// Idle is a full idle time without a job, by the word of everybody who can tell.
+    fn rule_2(&self, now: Instant, actions: &[Action]) {
+        let idle = Action::Report(Report::LimitReached(Reason::Idle));
+        if !actions.contains(&idle) {
+            return;
+        }
+        let timeout = self.settings.limits.idle_timeout.get();
+        let timeout = timeout.expect("idle has a limit");
+        let since = self.quiet_since.expect("somebody was ready");
+        assert!(since.after(timeout) <= now, "idle only since {since}");
+        for known in &self.agents {
+            assert_eq!(known.running, 0, "a job runs: {known:?}");
+            if known.ready {
+                let kinds = self.settings.detectors.iter().enumerate();
+                for (by, _) in kinds.filter(|(_, kind)| kind.is_level()) {
+                    let level = known.levels.get(&by).copied().flatten();
+                    assert_eq!(level, Some(0), "nobody knows: {known:?}");
+                }
+            }
+        }
+    }
+
+    /// The deadline never moves later, and never is later than the drain timeout allows.
+    fn rule_3(&self, now: Instant, life: &Lifecycle) {
+        let Phase::Draining {
+            deadline, since, ..
+        } = life.phase()
+        else {
+            return;
+        };
+        if let Phase::Draining {
+            deadline: Some(before),
+            ..
+        } = self.before
+        {
+            assert!(
+                deadline.is_some_and(|at| at <= before),
+                "later: {deadline:?}"
+            );
+        } else if since == now
+            && let Some(timeout) = life.limits().drain_timeout.get()
+        {
+            assert!(deadline.is_some_and(|at| at <= now.after(timeout)));
+        }
+    }
+
+    /// Once draining, never back to work, but from `idle` at the group's minimum.
+    fn rule_4(&self, event: &Event, actions: &[Action], returned: bool) {
+        let back = matches!(
+            self.before,
+            Phase::Retiring {
+                reason: Reason::Idle,
+                pending: None,
+                powered_off: false,
+                ..
+            }
+        ) && *event == Event::AtMinimum;
+        assert!(!returned || back, "returned from {:?}", self.before);
+        let spawns = actions
+            .iter()
+            .any(|action| matches!(action, Action::Spawn(_)));
+        assert!(
+            !spawns || returned || self.before == Phase::Working,
+            "starts an agent in {:?}",
+            self.before
+        );
+    }
+
+    /// What it waits for lies ahead, and at the end nothing does.
+    fn rule_5(&self, now: Instant, actions: &[Action], life: &Lifecycle) {
+        let next = life.next_deadline();
+        assert!(
+            next.is_none_or(|at| at > now),
+            "{next:?} is not after {now}"
+        );
+        if let Phase::Gone { .. } = life.phase() {
+            assert_eq!(next, None);
+            let first = !matches!(self.before, Phase::Gone { .. });
+            assert_eq!(actions.contains(&Action::Exit), first);
+        } else {
+            assert!(!actions.contains(&Action::Exit));
+        }
+    }
+}

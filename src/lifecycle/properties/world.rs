@@ -1,0 +1,402 @@
+//! Agents, their jobs and their machine, as they truly are. The lifecycle hears of it later, in
+//! order for each agent, and what it does is done.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::script::Step;
+use super::watch::Watch;
+use crate::lifecycle::*;
+
+/// What the agents of this world obey.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obedience {
+    Full,
+    OnlyKill,
+    Nothing,
+}
+
+/// What kind of world it is.
+#[derive(Debug, Clone)]
+pub struct Nature {
+    pub obedience: Obedience,
+    /// Agents can be started at all.
+    pub starts: bool,
+    /// Agents are ready as soon as they run.
+    pub ready_at_once: bool,
+    /// Retirement's sweep and samples are answered.
+    pub answers: bool,
+    /// News of one agent may come after later news of another.
+    pub lag: bool,
+    /// Jobs have ids.
+    pub ids: bool,
+    /// Slots that begin or change their job in the instant of every deadline, just before it.
+    pub eager: u16,
+}
+
+impl Nature {
+    /// Everything works as it should.
+    pub fn kind() -> Self {
+        Nature {
+            obedience: Obedience::Full,
+            starts: true,
+            ready_at_once: true,
+            answers: true,
+            lag: false,
+            ids: true,
+            eager: 0,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Job {
+    number: u32,
+    /// The lifecycle knows of its start. A job never ends before that: agents and pipes are
+    /// faster than jobs, and this is what rule 1 relies on.
+    heard: bool,
+}
+
+#[derive(Debug)]
+struct Process {
+    ready: bool,
+    told: bool,
+    spent: bool,
+    slots: Vec<Option<Job>>,
+}
+
+pub struct World {
+    pub life: Lifecycle,
+    pub now: Instant,
+    pub settings: Settings,
+    pub nature: Nature,
+    pub watch: Watch,
+    /// Jobs that truly began.
+    pub jobs: u32,
+    pub spawns: u32,
+    /// When the lifecycle asked to retire, each time.
+    pub retirements: Vec<(Instant, Reason)>,
+    processes: Vec<Option<Process>>,
+    /// Per agent, what the lifecycle has not heard yet.
+    news: Vec<VecDeque<Event>>,
+    answers: VecDeque<Event>,
+    blind: bool,
+}
+
+const LOG: DetectorIndex = DetectorIndex(0);
+
+impl World {
+    pub fn new(settings: Settings, nature: Nature) -> Self {
+        let now = Instant(Duration::from_secs(1000));
+        let (life, actions) = Lifecycle::new(settings.clone(), now);
+        let agents = settings.agents as usize;
+        let mut world = World {
+            watch: Watch::new(&settings, &life),
+            life,
+            now,
+            settings,
+            nature,
+            jobs: 0,
+            spawns: 0,
+            retirements: Vec::new(),
+            processes: (0..agents).map(|_| None).collect(),
+            news: vec![VecDeque::new(); agents],
+            answers: VecDeque::new(),
+            blind: false,
+        };
+        world.perform(actions);
+        world.settle();
+        world
+    }
+
+    pub fn plays(&mut self, steps: &[Step]) {
+        for step in steps {
+            self.step(step);
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Ready(n) => self.become_ready(n % self.processes.len()),
+            Step::Work(slots) => self.work(*slots),
+            Step::Hear(n) => {
+                self.hear(n % self.processes.len());
+            }
+            Step::Die(n, code) => self.end(n % self.processes.len(), Exit::Code(*code)),
+            Step::Wait(wait) => self.wait(*wait),
+            Step::Blind(blind) => self.blind = *blind,
+            Step::Tell(event) => self.tell(event.clone()),
+            Step::Restart => self.restart(),
+            Step::Lose(event) => {
+                self.handle(event.clone());
+                self.restart();
+            }
+        }
+        self.settle();
+    }
+
+    /// The lifecycle hears of something, and what it wants is done.
+    pub fn tell(&mut self, event: Event) {
+        let actions = self.handle(event);
+        self.perform(actions);
+        while let Some(answer) = self.answers.pop_front() {
+            let actions = self.handle(answer);
+            self.perform(actions);
+        }
+    }
+
+    fn handle(&mut self, event: Event) -> Vec<Action> {
+        if let Event::Limits(limits) = &event {
+            self.settings.limits = *limits;
+        }
+        self.watch.hears(self.now, &event, &self.life);
+        let actions = self.life.handle(self.now, event.clone());
+        self.watch.sees(self.now, &event, &actions, &self.life);
+        actions
+    }
+
+    /// Time passes, and each deadline of the lifecycle on the way is kept to the instant.
+    pub fn wait(&mut self, wait: Duration) {
+        let until = self.now.after(wait);
+        let mut ticks = 0;
+        while let Some(at) = self.life.next_deadline().filter(|at| *at <= until) {
+            self.now = self.now.max(at);
+            if self.nature.eager != 0 {
+                self.work(self.nature.eager);
+                self.hear_all();
+            }
+            self.tell(Event::Tick);
+            self.settle();
+            ticks += 1;
+            assert!(ticks < 20_000, "it ticks and gets nowhere");
+        }
+        self.now = until;
+    }
+
+    /// Nothing ever happens any more but time: how long until it is gone.
+    pub fn fall_silent(&mut self) -> Duration {
+        self.nature.answers = false;
+        self.nature.starts = false;
+        let silence = self.now;
+        for _ in 0..20_000 {
+            if matches!(self.life.phase(), Phase::Gone { .. }) {
+                return self.now.since(silence);
+            }
+            let at = self.life.next_deadline().expect("something is waited for");
+            self.now = at;
+            let actions = self.handle(Event::Tick);
+            // Spawns and signals have no effect that anybody hears of.
+            drop(actions);
+        }
+        panic!("it ticks and is never gone: {:?}", self.life);
+    }
+
+    /// The supervisor dies and comes back. It reports the processes that are gone.
+    fn restart(&mut self) {
+        let stored = serde_json::to_string(&self.life).expect("a life can be stored");
+        let stored: Lifecycle = serde_json::from_str(&stored).expect("and be read again");
+        let resumed = stored.resume(self.settings.clone(), self.now);
+        let (life, actions) = resumed.expect("a true life fits");
+        self.life = life;
+        self.watch.resumes(self.now, &actions, &self.life);
+        self.perform(actions);
+        let agents: Vec<_> = self.life.agents().collect();
+        for (at, (index, stage, _)) in agents.into_iter().enumerate() {
+            let ends = |event: &Event| matches!(event, Event::Exited(..) | Event::SpawnFailed(..));
+            let told = self.news[at].iter().any(ends);
+            if stage.has_process() && self.processes[at].is_none() && !told {
+                self.news[at].push_back(Event::Exited(index, Exit::Unknown));
+            }
+        }
+    }
+
+    /// Every slot in the set that can ends its job, if it has one, and begins another.
+    pub fn work(&mut self, slots: u16) {
+        let per_agent = self.settings.slots as usize;
+        if !self.lags() {
+            self.hear_all();
+        }
+        for at in 0..self.processes.len() {
+            for slot in 0..per_agent {
+                if slots & (1 << ((at * per_agent + slot) % 16)) != 0 {
+                    self.turn(at, slot);
+                }
+            }
+        }
+    }
+
+    /// With several slots a drained agent may have begun jobs that are heard of late. That these
+    /// are heard before other agents' jobs end is the second thing that rule 1 relies on.
+    fn lags(&self) -> bool {
+        self.nature.lag && self.settings.slots == 1
+    }
+
+    fn turn(&mut self, at: usize, slot: usize) {
+        let single = self.settings.drain == DrainMethod::SingleJob;
+        let stubborn = self.nature.obedience != Obedience::Full;
+        let Some(process) = self.processes[at].as_mut().filter(|process| process.ready) else {
+            return;
+        };
+        match process.slots[slot] {
+            Some(Job { heard: false, .. }) => return,
+            Some(Job { number, .. }) => {
+                process.slots[slot] = None;
+                let outcome = Outcome::Passed;
+                self.report(at, number, |id| Observation::Finished { id, outcome });
+            }
+            None => {}
+        }
+        let process = self.processes[at].as_mut().expect("it was there");
+        let takes = (!process.told || stubborn) && !(single && process.spent);
+        if takes {
+            self.jobs += 1;
+            process.spent = true;
+            process.slots[slot] = Some(Job {
+                number: self.jobs,
+                heard: false,
+            });
+            self.report(at, self.jobs, |id| Observation::Started { id });
+        } else if process.slots.iter().all(Option::is_none) && (single || !stubborn) {
+            self.end(at, Exit::Code(0));
+        }
+    }
+
+    /// Every detector that sees edges sees this one.
+    fn report(&mut self, at: usize, job: u32, seen: impl Fn(Option<String>) -> Observation) {
+        let agent = AgentIndex(at as u32 + 1);
+        let id = || self.nature.ids.then(|| job.to_string());
+        for (by, kind) in self.settings.detectors.iter().enumerate() {
+            if !kind.is_level() {
+                let event = Event::Observed(agent, DetectorIndex(by), seen(id()));
+                self.news[at].push_back(event);
+            }
+        }
+    }
+
+    fn become_ready(&mut self, at: usize) {
+        if let Some(process) = self.processes[at].as_mut().filter(|process| !process.ready) {
+            process.ready = true;
+            let agent = AgentIndex(at as u32 + 1);
+            let ready = Event::Observed(agent, LOG, Observation::Ready);
+            self.news[at].push_back(ready);
+        }
+    }
+
+    fn end(&mut self, at: usize, exit: Exit) {
+        if self.processes[at].take().is_some() {
+            let exited = Event::Exited(AgentIndex(at as u32 + 1), exit);
+            self.news[at].push_back(exited);
+        }
+    }
+
+    fn hear(&mut self, at: usize) -> bool {
+        let Some(event) = self.news[at].pop_front() else {
+            return false;
+        };
+        if let Event::Observed(_, LOG, Observation::Started { .. }) = event {
+            let process = self.processes[at].as_mut();
+            let jobs = process
+                .into_iter()
+                .flat_map(|p| p.slots.iter_mut().flatten());
+            let unheard = jobs.filter(|job| !job.heard);
+            if let Some(job) = unheard.min_by_key(|job| job.number) {
+                job.heard = true;
+            }
+        }
+        self.tell(event);
+        true
+    }
+
+    /// All is told that has happened, agent by agent.
+    pub fn hear_all(&mut self) {
+        while (0..self.news.len()).any(|at| self.hear(at)) {}
+    }
+
+    fn settle(&mut self) {
+        if !self.lags() {
+            self.hear_all();
+        }
+    }
+
+    fn perform(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Spawn(index) => self.spawn(index),
+                Action::Stop(index, stop) => self.stop(index.0 as usize - 1, stop),
+                Action::Sample => self.sample(),
+                Action::Sweep(_) if self.nature.answers => self.answers.push_back(Event::TreeGone),
+                Action::Retire(reason) => self.retirements.push((self.now, reason)),
+                Action::Sweep(_)
+                | Action::PrepareRetire(_)
+                | Action::PowerOff
+                | Action::Exit
+                | Action::Report(_) => {}
+            }
+        }
+    }
+
+    fn spawn(&mut self, index: AgentIndex) {
+        let at = index.0 as usize - 1;
+        self.spawns += 1;
+        assert!(
+            self.processes[at].is_none() || self.nature.obedience == Obedience::Nothing,
+            "agent {at} is started twice"
+        );
+        if !self.nature.starts {
+            let failed = Event::SpawnFailed(index, Exit::Code(127));
+            return self.news[at].push_back(failed);
+        }
+        self.processes[at] = Some(Process {
+            ready: false,
+            told: false,
+            spent: false,
+            slots: vec![None; self.settings.slots as usize],
+        });
+        self.news[at].push_back(Event::Spawned(index));
+        if self.nature.ready_at_once {
+            self.become_ready(at);
+        }
+    }
+
+    fn stop(&mut self, at: usize, stop: Stop) {
+        let obeyed = match self.nature.obedience {
+            Obedience::Full => true,
+            Obedience::OnlyKill => stop == Stop::Kill,
+            Obedience::Nothing => false,
+        };
+        let Some(process) = self.processes[at].as_mut().filter(|_| obeyed) else {
+            return;
+        };
+        process.told = true;
+        match stop {
+            Stop::Drain => {
+                let busy = process.slots.iter().any(Option::is_some);
+                if !busy || self.settings.drain == DrainMethod::WaitIdle {
+                    self.end(at, Exit::Code(0));
+                }
+            }
+            Stop::Cancel => self.end(at, Exit::Code(0)),
+            Stop::Terminate => self.end(at, Exit::Signal(15)),
+            Stop::Kill => self.end(at, Exit::Signal(9)),
+        }
+    }
+
+    fn sample(&mut self) {
+        if !self.nature.answers {
+            return;
+        }
+        for (at, process) in self.processes.iter().enumerate() {
+            let Some(process) = process else { continue };
+            let jobs = process.slots.iter().flatten().count() as u32;
+            let jobs = (!self.blind).then_some(jobs);
+            for (by, kind) in self.settings.detectors.iter().enumerate() {
+                if kind.is_level() {
+                    let (agent, by) = (AgentIndex(at as u32 + 1), DetectorIndex(by));
+                    let level = Event::Observed(agent, by, Observation::Running { jobs });
+                    self.answers.push_back(level);
+                }
+            }
+        }
+        self.answers.push_back(Event::Sampled);
+    }
+}
