@@ -1,1 +1,44 @@
-//! instance
+//! The machine: which one it is, which group it is in, and how it ends.
+//!
+//! [`identify`] asks the instance metadata service; [`climb`] is the retirement ladder. What the
+//! ladder does next is decided by pure code ([`Position`], the reason table in `policy.rs`), so
+//! that every refusal of the API can be tested without it. Without the feature `aws` everything
+//! but the API calls is there.
+
+mod api;
+#[cfg(feature = "aws")]
+mod aws;
+mod backoff;
+mod deadman;
+mod dmi;
+mod identify;
+mod identity;
+mod imds;
+mod ladder;
+#[cfg(test)]
+mod ladder_tests;
+mod mode;
+#[cfg(not(feature = "aws"))]
+mod no_aws;
+mod policy;
+mod position;
+#[cfg(test)]
+mod position_tests;
+mod poweroff;
+mod record;
+#[cfg(feature = "aws")]
+mod tls;
+
+pub use api::{ApiError, Call, Cloud};
+#[cfg(feature = "aws")]
+pub use aws::Clients;
+pub use deadman::{Armed, arm, watchdog_main};
+pub use identify::identify;
+pub use identity::{GroupName, Identity, InstanceId, Membership, Placement};
+pub use ladder::{Host, LadderOutcome, Plan, Retirement, Timing, climb, detach_early, longest_climb};
+pub use mode::Mode;
+#[cfg(not(feature = "aws"))]
+pub use no_aws::Clients;
+pub use position::Position;
+pub use poweroff::{Runner, power_off};
+pub use record::Work;

@@ -1,0 +1,172 @@
+//! The calls of `api.rs`, sent with the AWS SDK. One try each, always with a time limit.
+
+use std::error::Error;
+use std::time::Duration;
+
+use aws_config::BehaviorVersion;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_sdk_ec2::config::Region;
+use aws_sdk_ec2::config::http::HttpResponse;
+use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use tokio::sync::OnceCell;
+use tracing::debug;
+
+use super::api::{ApiError, Call, Cloud, Reply, Seen};
+use super::identity::{GroupName, Identity, InstanceId};
+use super::tls;
+
+/// The SDK waits for ever by default.
+const CONNECT: Duration = Duration::from_secs(3);
+const ATTEMPT: Duration = Duration::from_secs(5);
+/// Resolving credentials included.
+const OPERATION: Duration = Duration::from_secs(10);
+
+/// Clients of one region, made when they are first used.
+#[derive(Debug)]
+pub struct Clients {
+    region: String,
+    made: OnceCell<Made>,
+}
+
+#[derive(Debug)]
+struct Made {
+    autoscaling: aws_sdk_autoscaling::Client,
+    ec2: aws_sdk_ec2::Client,
+}
+
+impl Clients {
+    /// Does nothing yet. Always `Some`, unlike in builds without the feature `aws`.
+    pub fn new(region: &str) -> Option<Clients> {
+        Some(Clients {
+            region: region.to_owned(),
+            made: OnceCell::new(),
+        })
+    }
+
+    /// Takes credentials, trust store, name lookups and TLS out of the way of retirement, with
+    /// one call to each service that changes nothing. Whether they succeed does not matter.
+    pub async fn warm(&self, instance: &Identity) {
+        let made = self.made().await;
+        let id = instance.instance_id.as_str();
+        let look = made
+            .autoscaling
+            .describe_auto_scaling_instances()
+            .instance_ids(id)
+            .send();
+        let rehearse = made
+            .ec2
+            .terminate_instances()
+            .instance_ids(id)
+            .dry_run(true)
+            .send();
+        let (look, rehearse) = futures_util::join!(look, rehearse);
+        if let Err(error) = look {
+            debug!(error = %explain(error), "aws.warm autoscaling");
+        }
+        if let Err(error) = rehearse {
+            debug!(error = %explain(error), "aws.warm ec2");
+        }
+    }
+
+    /// The instance's group; `None` when it is in none.
+    pub async fn group_of(&self, instance: &InstanceId) -> Result<Option<GroupName>, ApiError> {
+        let made = self.made().await;
+        let call = made.autoscaling.describe_auto_scaling_instances();
+        let output = call
+            .instance_ids(instance.as_str())
+            .send()
+            .await
+            .map_err(explain)?;
+        let group = output.auto_scaling_instances().first();
+        let group = group.and_then(|details| details.auto_scaling_group_name());
+        Ok(group.map(GroupName::new))
+    }
+
+    async fn made(&self) -> &Made {
+        self.made.get_or_init(|| make(self.region.clone())).await
+    }
+}
+
+async fn make(region: String) -> Made {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT)
+        .read_timeout(ATTEMPT)
+        .operation_attempt_timeout(ATTEMPT)
+        .operation_timeout(OPERATION)
+        .build();
+    // Credentials, AWS_ENDPOINT_URL* and profiles as everywhere; the region is the machine's own.
+    let config = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(tls::http_client())
+        .region(Region::new(region))
+        // A decrement whose answer was lost must not be repeated blindly: the ladder retries.
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(timeouts)
+        .load()
+        .await;
+    Made {
+        autoscaling: aws_sdk_autoscaling::Client::new(&config),
+        ec2: aws_sdk_ec2::Client::new(&config),
+    }
+}
+
+impl Cloud for Clients {
+    async fn send(&self, instance: &Identity, call: Call) -> Result<Reply, ApiError> {
+        let made = self.made().await;
+        let id = instance.instance_id.as_str();
+        match call {
+            Call::Detach { decrement } => {
+                let call = made.autoscaling.detach_instances().instance_ids(id);
+                let call = call.set_auto_scaling_group_name(
+                    instance.group().map(|group| group.as_str().to_owned()),
+                );
+                let call = call.should_decrement_desired_capacity(decrement);
+                call.send().await.map_err(explain)?;
+            }
+            Call::TerminateInGroup { decrement } => {
+                let call = made.autoscaling.terminate_instance_in_auto_scaling_group();
+                let call = call
+                    .instance_id(id)
+                    .should_decrement_desired_capacity(decrement);
+                call.send().await.map_err(explain)?;
+            }
+            Call::Look => {
+                let call = made
+                    .autoscaling
+                    .describe_auto_scaling_instances()
+                    .instance_ids(id);
+                let output = call.send().await.map_err(explain)?;
+                let state = output.auto_scaling_instances().first();
+                let state = state.and_then(|details| details.lifecycle_state());
+                return Ok(Reply::Seen(Seen::from_state(state)));
+            }
+            Call::Terminate => {
+                let call = made.ec2.terminate_instances().instance_ids(id);
+                call.send().await.map_err(explain)?;
+            }
+        }
+        Ok(Reply::Done)
+    }
+}
+
+fn explain<E>(error: SdkError<E, HttpResponse>) -> ApiError
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    match &error {
+        SdkError::ConstructionFailure(_) => {
+            ApiError::NotSent(DisplayErrorContext(&error).to_string())
+        }
+        SdkError::ServiceError(answer) => ApiError::Service {
+            status: answer.raw().status().as_u16(),
+            code: answer.err().code().unwrap_or_default().to_owned(),
+            message: answer.err().message().unwrap_or_default().to_owned(),
+        },
+        SdkError::ResponseError(answer) => ApiError::Service {
+            status: answer.raw().status().as_u16(),
+            code: "Unreadable".to_owned(),
+            message: DisplayErrorContext(&error).to_string(),
+        },
+        _ => ApiError::Unanswered(DisplayErrorContext(&error).to_string()),
+    }
+}

@@ -1,0 +1,99 @@
+//! Finding out which machine this is.
+
+use std::time::{Duration, Instant};
+
+use tracing::{debug, info, warn};
+
+use super::Clients;
+use super::backoff::Backoff;
+use super::dmi;
+use super::identity::{GroupName, Identity, InstanceId, Membership, Placement};
+use super::imds::{Imds, ImdsError};
+
+const GROUP_TAG: &str = "meta-data/tags/instance/aws:autoscaling:groupName";
+const TAGS: &str = "meta-data/tags/instance/";
+/// A fleet that boots asks all at once, and both services throttle.
+const BACKOFF: Duration = Duration::from_millis(500);
+const BACKOFF_CAP: Duration = Duration::from_secs(5);
+const GROUP_TRIES: u32 = 5;
+
+/// What machine this is. Elsewhere than on EC2 known at once; there, the metadata service is
+/// asked again until it has answered or `patience` is over.
+pub async fn identify(patience: Duration) -> Placement {
+    if Imds::configured_endpoint().is_none() && !dmi::is_amazon() {
+        return Placement::NotOnEc2;
+    }
+    let Some(imds) = Imds::from_env() else {
+        let unknown = dmi::is_amazon();
+        return if unknown {
+            Placement::Unknown
+        } else {
+            Placement::NotOnEc2
+        };
+    };
+    let began = Instant::now();
+    let mut backoff = Backoff::new(BACKOFF, BACKOFF_CAP);
+    loop {
+        let error = match ask(&imds).await {
+            Ok(Some(mut identity)) => {
+                identity.membership = membership(&imds, &identity).await;
+                let group = identity.group().map(GroupName::as_str);
+                info!(instance = %identity.instance_id, region = %identity.region, group, "instance.known");
+                return Placement::Ec2(identity);
+            }
+            Ok(None) => "it knows no instance id or region".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let wait = backoff.next();
+        if began.elapsed() + wait > patience {
+            warn!(%error, "instance.unknown");
+            return Placement::Unknown;
+        }
+        debug!(%error, "instance.unknown yet");
+        tokio::time::sleep(wait).await;
+    }
+}
+
+async fn ask(imds: &Imds) -> Result<Option<Identity>, ImdsError> {
+    let instance_id = imds.get("meta-data/instance-id").await?;
+    let region = imds.get("meta-data/placement/region").await?;
+    let (Some(instance_id), Some(region)) = (instance_id, region) else {
+        return Ok(None);
+    };
+    let zone = imds.get("meta-data/placement/availability-zone").await?;
+    Ok(Some(Identity {
+        instance_id: InstanceId::new(instance_id.trim()),
+        region: region.trim().to_owned(),
+        availability_zone: zone.map(|zone| zone.trim().to_owned()),
+        membership: Membership::Unknown,
+    }))
+}
+
+/// By the instance's tag where tags are in its metadata, else by asking Auto Scaling.
+async fn membership(imds: &Imds, identity: &Identity) -> Membership {
+    match imds.get(GROUP_TAG).await {
+        Ok(Some(group)) => return Membership::In(GroupName::new(group.trim())),
+        // Where the tags are listed, a tag that is not there does not exist.
+        Ok(None) if matches!(imds.get(TAGS).await, Ok(Some(_))) => return Membership::None,
+        Ok(None) => debug!("instance.tags_hidden: InstanceMetadataTags is off"),
+        Err(error) => warn!(%error, "instance.tags_unknown"),
+    }
+    let Some(clients) = Clients::new(&identity.region) else {
+        return Membership::Unknown;
+    };
+    let mut backoff = Backoff::new(BACKOFF, BACKOFF_CAP);
+    for _ in 0..GROUP_TRIES {
+        match clients.group_of(&identity.instance_id).await {
+            Ok(Some(group)) => return Membership::In(group),
+            Ok(None) => return Membership::None,
+            Err(error) if super::api::classify(&error).is_final() => {
+                warn!(%error, "instance.group_unknown");
+                return Membership::Unknown;
+            }
+            Err(error) => debug!(%error, "instance.group_unknown yet"),
+        }
+        tokio::time::sleep(backoff.next()).await;
+    }
+    warn!("instance.group_unknown: Auto Scaling did not answer");
+    Membership::Unknown
+}

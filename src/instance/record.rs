@@ -1,0 +1,151 @@
+//! Why did it die: the last thing this machine writes, to its log and its console.
+//!
+//! EC2 keeps the console's output after the instance is gone (`GetConsoleOutput`).
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::SystemTime;
+
+use nix::unistd::geteuid;
+use serde::Serialize;
+use tracing::info;
+
+use super::identity::{GroupName, Placement};
+use super::mode::Mode;
+use super::position::{CallCount, Position};
+use crate::lifecycle::{Reason, Tally};
+
+/// What the machine has done in its life.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Work {
+    /// Jobs that began.
+    pub started: u32,
+    pub tally: Tally,
+}
+
+#[derive(Serialize)]
+struct Record<'a> {
+    reason: Reason,
+    mode: Mode,
+    rung: &'static str,
+    instance: Option<&'a str>,
+    region: Option<&'a str>,
+    group: Option<&'a str>,
+    jobs: Jobs,
+    seconds_busy: u64,
+    seconds_idle: u64,
+    calls: &'a [CallCount],
+    /// When the ladder was first climbed, and now (RFC 3339).
+    retiring_since: String,
+    time: String,
+}
+
+#[derive(Serialize)]
+struct Jobs {
+    started: u32,
+    passed: u32,
+    failed: u32,
+    canceled: u32,
+    lost: u32,
+    unknown: u32,
+}
+
+/// Writes the record. `position` stands at the rung that is about to end the machine.
+pub(super) fn write(
+    reason: Reason,
+    mode: Mode,
+    placement: &Placement,
+    position: &Position,
+    work: Work,
+) {
+    let record = json(reason, mode, placement, position, work);
+    info!(%record, "retire.done");
+    if placement.identity().is_some() && geteuid().is_root() {
+        write_to_console(&record);
+    }
+}
+
+fn json(
+    reason: Reason,
+    mode: Mode,
+    placement: &Placement,
+    position: &Position,
+    work: Work,
+) -> String {
+    let identity = placement.identity();
+    let tally = work.tally;
+    let time = |time| humantime::format_rfc3339_seconds(time).to_string();
+    let record = Record {
+        reason,
+        mode,
+        rung: position.rung().as_str(),
+        instance: identity.map(|id| id.instance_id.as_str()),
+        region: identity.map(|id| id.region.as_str()),
+        group: identity.and_then(|id| id.group()).map(GroupName::as_str),
+        jobs: Jobs {
+            started: work.started,
+            passed: tally.passed,
+            failed: tally.failed,
+            canceled: tally.canceled,
+            lost: tally.lost,
+            unknown: tally.unknown,
+        },
+        seconds_busy: tally.busy.as_secs(),
+        seconds_idle: tally.idle.as_secs(),
+        calls: &position.calls,
+        retiring_since: time(position.since),
+        time: time(SystemTime::now()),
+    };
+    serde_json::to_string(&record).expect("strings and numbers only")
+}
+
+/// Best effort: a console that nobody reads must not hold the machine up.
+fn write_to_console(record: &str) {
+    let mut options = OpenOptions::new();
+    let options = options
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+    if let Ok(mut console) = options.open("/dev/console") {
+        let _ = console.write_all(format!("clockout: retire.done {record}\r\n").as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::instance::policy;
+
+    #[test]
+    fn the_record_says_why_and_what_was_done() {
+        let placement = Placement::Unknown;
+        let reason = Reason::MaxJobs;
+        let mut position = Position::start(Mode::Auto, &placement, policy::leave(reason), true);
+        position.count(
+            crate::instance::Call::Terminate,
+            Some("UnauthorizedOperation"),
+        );
+        let work = Work {
+            started: 3,
+            tally: Tally {
+                passed: 2,
+                failed: 1,
+                busy: Duration::from_secs(90),
+                idle: Duration::from_secs(7),
+                ..Tally::default()
+            },
+        };
+        let text = json(reason, Mode::Auto, &placement, &position, work);
+        let record: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(record["reason"], "max-jobs");
+        assert_eq!(record["rung"], "power-off");
+        assert_eq!(record["instance"], serde_json::Value::Null);
+        assert_eq!(record["jobs"]["started"], 3);
+        assert_eq!(record["jobs"]["failed"], 1);
+        assert_eq!(record["seconds_busy"], 90);
+        assert_eq!(record["calls"][0]["name"], "TerminateInstances");
+        assert_eq!(record["calls"][0]["last_error"], "UnauthorizedOperation");
+    }
+}
