@@ -1,1 +1,25 @@
-//! agent
+//! Agent processes: starting them, passing on their output, learning of their end, ending what
+//! they leave behind. What to do when is decided elsewhere; everything here is one quick call.
+
+mod cgroup;
+mod environment;
+mod output;
+mod proc;
+mod process;
+mod reap;
+mod spawn;
+mod terminal;
+#[cfg(test)]
+mod testing;
+mod tree;
+mod user;
+
+pub use cgroup::Cgroup;
+pub use output::{Chunk, Stream, Tap, reopen};
+pub use proc::{ProcInfo, descendants};
+pub use process::Process;
+pub use reap::{become_subreaper, reap};
+pub use spawn::{Output, Spec, SpawnError, Started, spawn};
+pub use terminal::take_back as take_back_terminal;
+pub use tree::{Owner, Tree};
+pub use user::{User, UserError};
