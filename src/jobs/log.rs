@@ -35,7 +35,7 @@ pub struct LineMatcher {
 /// A pattern, and what its match means.
 struct Rule {
     pattern: Pattern,
-    literal: Option<Finder<'static>>,
+    literals: Vec<Finder<'static>>,
     meaning: Meaning,
 }
 
@@ -116,14 +116,25 @@ impl LineMatcher {
     /// A literal may hide among escapes, so a coloured block is always looked at.
     fn may_match(&self, block: &[u8]) -> bool {
         let coloured = || memchr::memchr(0x1b, block).is_some();
-        self.rules.iter().any(|rule| rule.may_match(block)) || coloured()
+        let mut open = self.rules.iter().filter(|rule| !self.is_over(rule));
+        open.any(|rule| rule.may_match(block)) || coloured()
+    }
+
+    /// Ready is told once.
+    fn is_over(&self, rule: &Rule) -> bool {
+        rule.meaning == Meaning::Ready && self.ready
     }
 
     fn line(&mut self, line: &[u8], emit: &mut dyn FnMut(DetectorIndex, Observation)) {
-        let line = plain(line, &mut self.stripped);
+        let mut stripped = std::mem::take(&mut self.stripped);
+        self.plain_line(plain(line, &mut stripped), emit);
+        self.stripped = stripped;
+    }
+
+    fn plain_line(&mut self, line: &[u8], emit: &mut dyn FnMut(DetectorIndex, Observation)) {
         let mut json = None;
         for rule in &self.rules {
-            if (rule.meaning == Meaning::Ready && self.ready) || !rule.may_match(line) {
+            if self.is_over(rule) || !rule.may_match(line) {
                 continue;
             }
             let said = match &rule.pattern.json {
@@ -182,22 +193,20 @@ impl Log {
 
 impl Rule {
     fn new(pattern: &Pattern, meaning: Meaning) -> Rule {
-        let literal = pattern
-            .literal
-            .as_ref()
-            .map(|literal| Finder::new(literal).into_owned());
+        let literals = pattern.literals.iter();
         Rule {
             pattern: pattern.clone(),
-            literal,
+            literals: literals
+                .map(|literal| Finder::new(literal).into_owned())
+                .collect(),
             meaning,
         }
     }
 
     /// Cheap, and right when it says no.
     fn may_match(&self, text: &[u8]) -> bool {
-        self.literal
-            .as_ref()
-            .is_none_or(|literal| literal.find(text).is_some())
+        let mut literals = self.literals.iter();
+        self.literals.is_empty() || literals.any(|literal| literal.find(text).is_some())
     }
 
     fn in_text(&self, line: &[u8], logs: &[Log]) -> Option<Said> {

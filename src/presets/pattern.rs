@@ -19,8 +19,9 @@ const GROUPS: [&str; 3] = ["id", "outcome", "exit_code"];
 #[derive(Debug, Clone)]
 pub struct Pattern {
     pub regex: Regex,
-    /// A literal that every matching text contains: the cheap way to pass over the others.
-    pub literal: Option<Vec<u8>>,
+    /// Every matching text contains one of these: the cheap way to pass over the others. Empty
+    /// when there is no such list.
+    pub literals: Vec<Vec<u8>>,
     /// Set for JSON lines.
     pub json: Option<JsonFields>,
     /// How the job ended, whatever else the line says.
@@ -104,12 +105,17 @@ impl TryFrom<Table> for Pattern {
             }
             None => None,
         };
-        let Expression { regex, literal } = table.regex;
+        let Expression {
+            regex,
+            mut literals,
+        } = table.regex;
         // JSON may write any other character as an escape.
         let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b" _-.:".contains(byte);
-        let usable = |text: &Vec<u8>| json.is_none() || text.iter().all(plain);
+        if json.is_some() && !literals.iter().flatten().all(plain) {
+            literals.clear();
+        }
         Ok(Pattern {
-            literal: literal.filter(usable),
+            literals,
             regex,
             json,
             outcome: table.outcome,
@@ -129,10 +135,10 @@ impl<'de> Deserialize<'de> for Pattern {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Pattern, E> {
-                let Expression { regex, literal } = expression(text).map_err(E::custom)?;
+                let Expression { regex, literals } = expression(text).map_err(E::custom)?;
                 Ok(Pattern {
                     regex,
-                    literal,
+                    literals,
                     json: None,
                     outcome: None,
                 })
@@ -184,7 +190,7 @@ where
 /// A regex whose named groups all mean something.
 struct Expression {
     regex: Regex,
-    literal: Option<Vec<u8>>,
+    literals: Vec<Vec<u8>>,
 }
 
 impl<'de> Deserialize<'de> for Expression {
@@ -202,8 +208,8 @@ fn expression(text: &str) -> Result<Expression, String> {
             return Err(format!("unknown group '{group}' in the regex{hint}"));
         }
     }
-    let literal = required_literal(text);
-    Ok(Expression { regex, literal })
+    let literals = required_literals(text);
+    Ok(Expression { regex, literals })
 }
 
 /// Compiles a regex over bytes; the error is one line.
@@ -219,47 +225,73 @@ pub fn compile(text: &str) -> Result<Regex, String> {
         })
 }
 
-/// The longest literal that every match contains, if there is one worth looking for.
-fn required_literal(text: &str) -> Option<Vec<u8>> {
+/// Literals of which every match contains one, as long as can be; none when they would be so
+/// short, or so many, that looking for them saves nothing.
+fn required_literals(text: &str) -> Vec<Vec<u8>> {
     use regex_syntax::hir::{Hir, HirKind};
 
-    fn longest(hir: &Hir) -> Option<Vec<u8>> {
+    const SHORTEST: usize = 3;
+    const MOST: usize = 16;
+
+    fn shortest(literals: &Vec<Vec<u8>>) -> usize {
+        literals.iter().map(Vec::len).min().unwrap_or(0)
+    }
+
+    fn required(hir: &Hir) -> Option<Vec<Vec<u8>>> {
         match hir.kind() {
-            HirKind::Literal(literal) => Some(literal.0.to_vec()),
-            HirKind::Capture(group) => longest(&group.sub),
-            HirKind::Repetition(repeated) if repeated.min > 0 => longest(&repeated.sub),
-            HirKind::Concat(parts) => parts.iter().filter_map(longest).max_by_key(Vec::len),
+            HirKind::Literal(literal) => Some(vec![literal.0.to_vec()]),
+            HirKind::Capture(group) => required(&group.sub),
+            HirKind::Repetition(repeated) if repeated.min > 0 => required(&repeated.sub),
+            HirKind::Concat(parts) => parts.iter().filter_map(required).max_by_key(shortest),
+            HirKind::Alternation(branches) => {
+                let each: Option<Vec<_>> = branches.iter().map(required).collect();
+                each.map(|lists| lists.concat())
+            }
             _ => None,
         }
     }
+
     let mut parser = regex_syntax::ParserBuilder::new()
         .unicode(false)
         .utf8(false)
         .build();
-    longest(&parser.parse(text).ok()?).filter(|literal| literal.len() > 2)
+    let literals = parser
+        .parse(text)
+        .ok()
+        .and_then(|hir| required(&hir))
+        .unwrap_or_default();
+    if literals.len() > MOST || shortest(&literals) < SHORTEST {
+        return Vec::new();
+    }
+    literals
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn literal(regex: &str) -> Option<String> {
-        required_literal(regex).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-    }
-
     #[test]
     fn a_required_literal_is_in_every_match() {
-        assert_eq!(
-            literal(r"INFO\s+.*?\bStarting job (?P<id>\d+)$").as_deref(),
-            Some("Starting job ")
-        );
-        assert_eq!(
-            literal("(?:received job)+").as_deref(),
-            Some("received job")
-        );
-        assert_eq!(literal("(?:one|two) things").as_deref(), Some(" things"));
-        assert_eq!(literal("(?:maybe)?x"), None);
-        assert_eq!(literal("(?i)starting"), None);
+        let table: [(&str, &[&str]); 7] = [
+            (r"INFO\s+.*?\bStarting job (?P<id>\d+)$", &["Starting job "]),
+            ("(?:received job)+", &["received job"]),
+            ("(?:one|two) things", &[" things"]),
+            (
+                r"^(?:Waiting\.\.\.|Starting \d+ agents)$",
+                &["Waiting...", "Starting "],
+            ),
+            ("(?:long enough|[0-9])$", &[]),
+            ("(?:maybe)?x", &[]),
+            ("(?i)starting", &[]),
+        ];
+        for (regex, expected) in table {
+            let found = required_literals(regex);
+            let found: Vec<_> = found
+                .iter()
+                .map(|bytes| String::from_utf8_lossy(bytes))
+                .collect();
+            assert_eq!(found, expected, "{regex}");
+        }
     }
 
     #[test]
