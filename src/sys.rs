@@ -77,24 +77,33 @@ pub enum ChildTerminal {
 pub struct ChildSetup {
     pub credentials: Option<Credentials>,
     pub terminal: ChildTerminal,
+    /// A `cgroup.procs` file, open for writing, of the cgroup that it enters.
+    pub cgroup: Option<OwnedFd>,
 }
 
 impl ChildSetup {
     /// Adds the steps to `command`. Does nothing, and so keeps std's vfork path, when there is
     /// nothing to do.
     pub fn apply(self, command: &mut Command) {
-        if self.credentials.is_none() && self.terminal == ChildTerminal::None {
+        if self.credentials.is_none()
+            && self.terminal == ChildTerminal::None
+            && self.cgroup.is_none()
+        {
             return;
         }
         let credentials = self.credentials.map(|credentials| {
             let groups: Vec<libc::gid_t> = credentials.groups.iter().map(|g| g.as_raw()).collect();
             (credentials.uid.as_raw(), credentials.gid.as_raw(), groups)
         });
-        let terminal = self.terminal;
+        let (terminal, cgroup) = (self.terminal, self.cgroup);
         // SAFETY: the closure runs in the forked child. It only makes system calls that are
         // async-signal-safe and allocates nothing: the list of groups was built above.
         unsafe {
             command.pre_exec(move || {
+                if let Some(cgroup) = &cgroup {
+                    // A refusal is no reason not to start it: its tree can be walked.
+                    libc::write(cgroup.as_raw_fd(), c"0".as_ptr().cast(), 1);
+                }
                 if terminal == ChildTerminal::Foreground {
                     // Without the terminal the agent still works, so a failure is no reason not
                     // to start it. std has put the child into its own group before.

@@ -7,7 +7,7 @@
 use std::ffi::CStr;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Pid, getpid};
@@ -43,15 +43,18 @@ impl Cgroup {
             .then_some(Cgroup { dir })
     }
 
-    /// Moves a process that was just started. What it forked before stays outside, and is found
-    /// by walking; entering before exec would cost the vfork path.
-    pub(super) fn enter(&self, agent: AgentIndex, pid: Pid) -> io::Result<()> {
+    /// Where a process enters this agent's cgroup by writing `0`.
+    ///
+    /// The child does so before exec. Moving it from outside afterwards would come too late for
+    /// what it forks at once.
+    pub(super) fn entrance(&self, agent: AgentIndex) -> io::Result<OwnedFd> {
         let dir = self.dir.join(format!("{PREFIX}{agent}"));
         match fs::create_dir(&dir) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        fs::write(dir.join("cgroup.procs"), pid.to_string())
+        let entrance = File::options().write(true).open(dir.join("cgroup.procs"))?;
+        Ok(entrance.into())
     }
 
     /// All processes of one agent, or of all.

@@ -148,6 +148,13 @@ pub fn spawn(spec: &Spec, index: AgentIndex) -> Result<Started, SpawnError> {
     ChildSetup {
         credentials: spec.user.as_ref().and_then(User::credentials),
         terminal,
+        cgroup: spec.cgroup.as_ref().and_then(|cgroup| {
+            // Without it its tree can still be walked.
+            cgroup
+                .entrance(index)
+                .inspect_err(|error| debug!(agent = %index, %error, "agent.no-cgroup"))
+                .ok()
+        }),
     }
     .apply(&mut command);
 
@@ -160,12 +167,6 @@ pub fn spawn(spec: &Spec, index: AgentIndex) -> Result<Started, SpawnError> {
     })?;
     // The handle is dropped: only the reaper waits.
     let pid = Pid::from_raw(child.id().cast_signed());
-    if let Some(cgroup) = &spec.cgroup
-        && let Err(error) = cgroup.enter(index, pid)
-    {
-        // Its tree can still be walked.
-        debug!(agent = %index, %error, "agent.no-cgroup");
-    }
     Ok(Started {
         process: Process::of_child(pid),
         stdout,

@@ -23,7 +23,7 @@ pub fn alone_under(wrapper: &[&str], test: &str, body: impl FnOnce()) {
     }
     let output = command(wrapper, test, "alone").output().unwrap();
     assert!(
-        output.status.success(),
+        output.status.success() && String::from_utf8_lossy(&output.stdout).contains("1 passed"),
         "{test} alone: {}\n{}{}",
         output.status,
         String::from_utf8_lossy(&output.stdout),
