@@ -72,7 +72,7 @@ impl Imds {
             .filter(|url| !url.is_empty())
     }
 
-    fn new(endpoint: &str) -> Option<Imds> {
+    pub(super) fn new(endpoint: &str) -> Option<Imds> {
         let http = Client::builder()
             // The service is never behind a proxy, and refuses requests that came through one.
             .no_proxy()

@@ -14,6 +14,8 @@ mod dmi;
 mod identify;
 mod identity;
 mod imds;
+#[cfg(test)]
+mod imds_tests;
 mod ladder;
 #[cfg(test)]
 mod ladder_tests;
