@@ -40,8 +40,10 @@ impl Output {
 pub struct LogLine(pub Value);
 
 impl LogLine {
+    /// Its name, without the explanation that may follow.
     pub fn event(&self) -> &str {
-        self.0["message"].as_str().unwrap_or_default()
+        let message = self.0["message"].as_str().unwrap_or_default();
+        message.split_once(':').map_or(message, |(name, _)| name)
     }
 
     /// A field, as text whatever its type.
@@ -56,38 +58,28 @@ impl LogLine {
 
 impl Clockout {
     /// Private to the bed, whose environment keeps the host safe.
-    pub(super) fn start(
-        arguments: Vec<String>,
-        env: BTreeMap<String, String>,
-        logs: &Path,
-    ) -> Clockout {
+    pub(super) fn start(argv: Vec<String>, env: BTreeMap<String, String>, logs: &Path) -> Clockout {
         let guarded = env.contains_key("CLOCKOUT_POWEROFF_COMMAND");
-        let unguarded = arguments
-            .iter()
-            .any(|word| word.starts_with("--poweroff-command"));
+        let unguarded = argv.iter().any(|word| word.contains("--poweroff-command"));
         assert!(
             guarded && !unguarded,
             "tests never use another power-off command"
         );
         let stream = |name: &str| logs.with_extension(name);
-        fs::write(stream("argv"), format!("{arguments:?}")).expect("a file");
-        let mut argv = vec![env!("CARGO_BIN_EXE_clockout").to_owned()];
-        argv.extend(arguments);
+        fs::write(stream("argv"), format!("{argv:?}")).expect("a file");
+        // env(1) finds programs on PATH.
+        let env_program = ["/usr/bin/env".to_owned()];
         let start = Start {
-            argv,
+            argv: env_program.into_iter().chain(argv).collect(),
             env,
             stdin: "/dev/null".into(),
             stdout: stream("stdout"),
             stderr: stream("stderr"),
         };
         Clockout {
-            pid: init().spawn(&start).expect("clockout is executable"),
+            pid: init().spawn(&start).expect("env(1) is executable"),
             logs: logs.to_owned(),
         }
-    }
-
-    pub fn pid(&self) -> i32 {
-        self.pid
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -128,8 +120,11 @@ impl Clockout {
 
     /// Its log and its agent's standard error.
     pub fn stderr(&self) -> String {
-        let bytes = fs::read(self.logs.with_extension("stderr")).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
+        String::from_utf8_lossy(&self.raw_stderr()).into_owned()
+    }
+
+    pub fn raw_stderr(&self) -> Vec<u8> {
+        fs::read(self.logs.with_extension("stderr")).unwrap_or_default()
     }
 
     /// Its log so far, without what the agent wrote between.

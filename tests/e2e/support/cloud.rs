@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::http::{Answer, Handler, Request, Server, block_on};
 use super::imds::Times;
+use super::monotonic;
 use super::moto::{Service, decode_form, moto, texts};
 use super::rules::{Leaving, Refusal, refusal};
 
@@ -41,7 +42,8 @@ pub enum Fault {
 pub struct Call {
     pub action: String,
     pub params: HashMap<String, String>,
-    pub at: Instant,
+    /// When it arrived, on the monotonic clock in seconds.
+    pub at: f64,
     /// The status and error code that were answered, or how it was left without an answer.
     pub answer: String,
     /// It was carried out, whatever was answered.
@@ -112,10 +114,6 @@ impl Cloud {
     pub fn fail(&self, action: &str, fault: Fault, times: Times) {
         let fault = (action.to_owned(), fault, times);
         locked(&self.shared.faults).insert(0, fault);
-    }
-
-    pub fn heal(&self) {
-        locked(&self.shared.faults).clear();
     }
 
     /// The next instance that leaves its group still shows this lifecycle state for so many
@@ -292,7 +290,7 @@ impl Shared {
         let param = |name: &str| params.get(name).cloned().unwrap_or_default();
         let mut call = Call {
             action: param("Action"),
-            at: Instant::now(),
+            at: monotonic(),
             answer: "not answered yet".to_owned(),
             took_effect: false,
             params: params.clone(),

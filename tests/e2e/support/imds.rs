@@ -116,10 +116,6 @@ impl Imds {
         self.lock().faults.push((path, fault, times));
     }
 
-    pub fn heal(&self) {
-        self.lock().faults.clear();
-    }
-
     /// Every token given out so far is worth nothing any more.
     pub fn expire_tokens(&self) {
         self.lock().tokens.clear();

@@ -3,7 +3,8 @@
 Reads one JSON request a line from standard input and answers on standard output:
 
     {"op": "spawn", "argv": [...], "env": {...}, "stdin"|"stdout"|"stderr": PATH}   {"pid": 12}
-    {"op": "end", "mark": "TESTBED=7"}    kills whoever has it in its environment   {"ended": [..]}
+    {"op": "end", "mark": "TESTBED=7"}                                          {"ended": [..]}
+        kills whoever has this in its environment, and everything below it
 
 Every process that it reaped is told as {"exit": PID, "code": N} or {"exit": PID, "signal": N}:
 its own children and the orphans it adopted, as the init of a real machine would.
@@ -65,8 +66,8 @@ def spawn(request):
     return {"pid": pid}
 
 
-def descendants():
-    """Every process below this one, the nearest first."""
+def family():
+    """The children of every process that is not a zombie."""
     children = {}
     for name in os.listdir("/proc"):
         if not name.isdigit():
@@ -79,8 +80,13 @@ def descendants():
         state, parent = after_name[0], int(after_name[1])
         if state != b"Z":
             children.setdefault(parent, []).append(int(name))
+    return children
+
+
+def descendants(children, roots):
+    """Every process below these, the nearest first."""
     found = []
-    wave = children.get(os.getpid(), [])
+    wave = [child for pid in roots for child in children.get(pid, [])]
     while wave:
         found += wave
         wave = [child for pid in wave for child in children.get(pid, [])]
@@ -95,10 +101,20 @@ def marked(pid, mark):
         return False
 
 
-def end(wanted):
+def wanted(mark):
+    """Our descendants with this mark, and everything below them; all of ours without a mark."""
+    children = family()
+    ours = descendants(children, [os.getpid()])
+    if mark is None:
+        return ours
+    roots = [pid for pid in ours if marked(pid, mark)]
+    return roots + descendants(children, roots)
+
+
+def end(mark=None):
     """Kills until none is left: one that was forking may have left a child behind."""
     ended = []
-    while pids := [pid for pid in descendants() if wanted(pid)]:
+    while pids := wanted(mark):
         for pid in pids:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -115,8 +131,7 @@ def serve(request):
             return spawn(request)
         except OSError as error:
             return {"error": str(error)}
-    mark = request["mark"].encode()
-    return end(lambda pid: marked(pid, mark))
+    return end(request["mark"].encode())
 
 
 def main():
@@ -150,7 +165,7 @@ def main():
                 answer(serve(json.loads(line)))
     # Nobody reads any more.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    end(lambda pid: True)
+    end()
 
 
 sys.exit(main())

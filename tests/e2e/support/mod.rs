@@ -27,8 +27,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-pub use agent::{Agent, AgentEvent};
-pub use clockout::{Clockout, LogLine, Output};
+pub use agent::Agent;
+pub use clockout::Clockout;
 #[cfg(feature = "aws")]
 pub use cloud::{Call, Cloud, Fault, Group};
 pub use imds::{Imds, ImdsFault, Times};
@@ -205,13 +205,24 @@ impl TestBed {
 
     /// Starts `clockout` with these arguments, and does not wait.
     pub fn start<S: AsRef<str>>(&self, arguments: &[S]) -> Clockout {
+        let mut argv = vec![env!("CARGO_BIN_EXE_clockout")];
+        argv.extend(arguments.iter().map(AsRef::as_ref));
+        self.start_program(&argv)
+    }
+
+    /// Starts any program where a `clockout` that it starts can do no harm.
+    pub fn start_program(&self, argv: &[&str]) -> Clockout {
         let mut runs = self.runs.borrow_mut();
         *runs += 1;
         let logs = self.path(&format!("run-{runs}"));
-        let arguments = arguments
-            .iter()
-            .map(|argument| argument.as_ref().to_owned());
-        Clockout::start(arguments.collect(), self.environment(), &logs)
+        let argv = argv.iter().map(|word| (*word).to_owned()).collect();
+        Clockout::start(argv, self.environment(), &logs)
+    }
+
+    /// Lets other users than our own into this machine's directory.
+    pub fn open_to_everybody(&self) {
+        let open = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(self.dir.path(), open).expect("a directory of ours");
     }
 
     /// Starts `clockout run` with these options around this agent.
@@ -313,6 +324,14 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     wait_for(what, || holds().then_some(()));
 }
 
+/// The clock of the agent's events, in seconds.
+#[cfg(feature = "aws")]
+pub fn monotonic() -> f64 {
+    let clock = nix::time::ClockId::CLOCK_MONOTONIC;
+    let now = nix::time::clock_gettime(clock).expect("every Linux has it");
+    now.tv_sec() as f64 + now.tv_nsec() as f64 / 1e9
+}
+
 /// The process exists and is no zombie.
 pub fn alive(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -329,4 +348,14 @@ fn executable(path: &Path, content: &str) {
 
 fn tail(bytes: &[u8], most: usize) -> &[u8] {
     &bytes[bytes.len().saturating_sub(most)..]
+}
+
+/// An agent that is a line of shell.
+pub fn sh(line: &str) -> Vec<String> {
+    ["/bin/sh", "-c", line].map(str::to_owned).to_vec()
+}
+
+/// Only root can start an agent as another user.
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
 }
