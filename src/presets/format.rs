@@ -17,6 +17,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::find::Setting;
 use super::pattern::{Pattern, Pointer, compile, one_or_many};
+pub use crate::agent::Stream;
 use crate::lifecycle::{DrainMethod, Outcome};
 use crate::toml_error;
 
@@ -65,30 +66,6 @@ pub enum Origin {
     #[default]
     BuiltIn,
     File(PathBuf),
-}
-
-/// One of the agent's two output streams.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Stream {
-    Stdout,
-    Stderr,
-}
-
-impl Stream {
-    pub const BOTH: [Stream; 2] = [Stream::Stdout, Stream::Stderr];
-}
-
-impl FromStr for Stream {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "stdout" => Ok(Stream::Stdout),
-            "stderr" => Ok(Stream::Stderr),
-            _ => Err("use stdout or stderr".to_owned()),
-        }
-    }
 }
 
 /// A positive number of slots.

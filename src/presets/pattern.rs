@@ -109,8 +109,9 @@ impl TryFrom<Table> for Pattern {
             regex,
             mut literals,
         } = table.regex;
-        // JSON may write any other character as an escape.
-        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b" _-.:".contains(byte);
+        // Characters that no JSON writer is known to escape.
+        let plain =
+            |byte: &u8| byte.is_ascii_alphanumeric() || b" _-.,:;()[]{}=#*!?".contains(byte);
         if json.is_some() && !literals.iter().flatten().all(plain) {
             literals.clear();
         }
