@@ -5,7 +5,7 @@
 //! than to be right the first time.
 
 use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{debug, info, warn};
 
 use super::poweroff::{Runner, halt, has_systemd};
+use crate::exit::Status;
 use crate::lifecycle::Exit;
 
 const SYSTEMD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -146,7 +147,7 @@ impl Armed {
 
 /// The hidden subcommand `internal-deadman`: sleeps, then powers off by `command`, or by systemd
 /// and reboot(2) when there is none.
-pub fn watchdog_main(after: Duration, command: Vec<String>) -> ExitCode {
+pub fn watchdog_main(after: Duration, command: Vec<String>) -> Status {
     // Blocked rather than ignored: nobody ends this by accident, and the command that it runs in
     // the end gets a clean mask from std.
     if let Err(error) = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), None) {
@@ -162,10 +163,10 @@ pub fn watchdog_main(after: Duration, command: Vec<String>) -> ExitCode {
             sleep_until(uptime().saturating_add(AGAIN));
         }
         if fire(&command, attempt) && !command.is_empty() {
-            return ExitCode::SUCCESS;
+            return Status::Success;
         }
     }
-    ExitCode::FAILURE
+    Status::Failure
 }
 
 /// One attempt; whether it was accepted.
