@@ -37,9 +37,8 @@ const PREFIXES: [&str; 5] = [
 /// Whether this variable is kept from agents.
 pub fn is_private(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
-    let is = |private: &&str| private.as_bytes() == name;
-    AWS.iter().any(|p| is(p))
-        || SYSTEMD.iter().any(|p| is(p))
+    let is_name = |private: &&str| private.as_bytes() == name;
+    AWS.iter().chain(&SYSTEMD).any(is_name)
         || PREFIXES.iter().any(|p| name.starts_with(p.as_bytes()))
 }
 

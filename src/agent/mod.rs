@@ -16,10 +16,10 @@ mod user;
 
 pub use cgroup::Cgroup;
 pub use output::{Chunk, Stream, Tap, reopen};
-pub use proc::{ProcInfo, descendants};
+pub use proc::descendants;
 pub use process::Process;
-pub use reap::{become_subreaper, reap};
-pub use spawn::{Output, Spec, SpawnError, Started, spawn};
+pub use reap::{become_subreaper, has_children, reap};
+pub use spawn::{Output, Spec, spawn};
 pub use terminal::take_back as take_back_terminal;
 pub use tree::{Owner, Tree};
-pub use user::{User, UserError};
+pub use user::User;

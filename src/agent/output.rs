@@ -11,6 +11,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::str::FromStr;
 use std::thread;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use nix::unistd::{fchown, pipe2, read, write};
+use serde::Deserialize;
 use tokio::sync::oneshot;
 use tracing::warn;
 
@@ -33,7 +35,8 @@ const PIPE_SIZE: i32 = 1024 * 1024;
 const PIPE_PAGES: i32 = PIPE_SIZE / 4096;
 
 /// One of the agent's two output streams.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Stream {
     Stdout,
     Stderr,
@@ -61,6 +64,18 @@ impl Stream {
         match self {
             Stream::Stdout => io::stdout().as_fd().try_clone_to_owned(),
             Stream::Stderr => io::stderr().as_fd().try_clone_to_owned(),
+        }
+    }
+}
+
+impl FromStr for Stream {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "stdout" => Ok(Stream::Stdout),
+            "stderr" => Ok(Stream::Stderr),
+            _ => Err("use stdout or stderr".to_owned()),
         }
     }
 }

@@ -14,7 +14,7 @@ use nix::unistd::{Pid, dup2_stdin, pipe};
 
 use super::super::reap::reap;
 use super::super::spawn::{Output, spawn};
-use super::super::testing::{alone, command, eventually, role, shell, socket};
+use super::super::testing::{alone, command, eventually, role, shell};
 use super::*;
 use crate::lifecycle::{AgentIndex, Exit};
 
@@ -209,7 +209,7 @@ fn an_agent_survives_kill_9_and_its_output_goes_on() {
         said.push_str(&String::from_utf8_lossy(&some[..length]));
     }
     supervisor.kill().unwrap();
-    supervisor.wait().unwrap();
+    supervisor.wait_with_output().unwrap();
 
     let line = said
         .lines()

@@ -24,7 +24,7 @@ pub struct Process {
 
 impl Process {
     /// A child that this process has just spawned and not yet reaped.
-    pub(super) fn of_child(pid: Pid) -> Process {
+    pub fn of_child(pid: Pid) -> Process {
         Process {
             pid,
             // Zero only without a usable /proc: then nothing can be adopted after a restart.

@@ -29,6 +29,14 @@ pub fn reap() -> Vec<(Pid, Exit)> {
     }
 }
 
+/// Whether any child is left, ended or not. Without one there is no descendant either: every
+/// orphan below a subreaper becomes its child.
+pub fn has_children() -> bool {
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    waitid(Id::All, look) != Err(Errno::ECHILD)
+}
+
 /// Makes orphaned descendants children of this process, as they are of PID 1 anyway.
 pub fn become_subreaper() -> nix::Result<()> {
     if getpid().as_raw() == 1 {

@@ -45,6 +45,14 @@ pub struct Spec {
     pub cgroup: Option<Cgroup>,
 }
 
+impl Spec {
+    /// Program and arguments of one agent.
+    pub fn argv(&self, index: AgentIndex) -> Vec<OsString> {
+        let args = self.args.iter().map(|arg| with_index(arg, index));
+        std::iter::once(self.program.clone()).chain(args).collect()
+    }
+}
+
 /// Where one of the agent's output streams goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {

@@ -69,6 +69,10 @@ pub fn socket() -> PathBuf {
 }
 
 /// Waits for something that other processes do, for as long as a busy machine may need.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "there is no event for what other processes do to each other"
+)]
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
