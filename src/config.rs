@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
@@ -24,7 +25,7 @@ const DEFAULT_FILE: &str = "/etc/clockout/clockout.toml";
 pub struct Config {
     /// The agent and its arguments; empty for `retire`.
     pub agent: Vec<OsString>,
-    pub preset: Preset,
+    pub preset: Arc<Preset>,
     pub limits: Limits,
     /// Agent processes, at least 1.
     pub agents: u32,
@@ -124,7 +125,7 @@ impl Config {
             user: user.map_err(|error| Usage(format!("--user: {error}")))?,
             slots_known: options.slots.or(read_off).is_some(),
             agent,
-            preset,
+            preset: Arc::new(preset),
             limits,
             agents,
             slots,

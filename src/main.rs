@@ -1,11 +1,116 @@
 #![deny(unsafe_code)]
 
+//! `clockout`: the end of a CI machine's work. Parse, dispatch, exit status; the promises are
+//! kept in `lifecycle` (when), `agent` and `jobs` (whose work), `instance` (how it ends), and
+//! `supervisor` ties them together.
+
 mod agent;
+mod cli;
+mod config;
 mod control;
+mod exit;
 mod instance;
 mod jobs;
 mod lifecycle;
 mod presets;
 mod supervisor;
+mod sys;
+mod telemetry;
+mod toml_error;
 
-fn main() {}
+use std::io::{stdin, stdout};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use cli::{Cli, Command, JobCall, JobCommand, PresetCommand, SocketArg};
+use config::{Config, Logging, default_socket, gather};
+use control::Reporter;
+use exit::{Status, Usage};
+use lifecycle::Outcome;
+
+fn main() -> ExitCode {
+    let parsed = cli::parse().map_err(anyhow::Error::from);
+    parsed.and_then(dispatch).unwrap_or_else(complain).into()
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<Status> {
+    match cli.command {
+        Command::Run { options, agent } => {
+            let gathered = gather(&options)?;
+            telemetry::init(Logging::of(&gathered));
+            supervisor::run(Config::new(gathered, agent)?, *options)
+        }
+        Command::Retire { reason, options } => {
+            let gathered = gather(&options)?;
+            telemetry::init(Logging::of(&gathered));
+            supervisor::retire_now(Config::new(gathered, Vec::new())?, reason)
+        }
+        Command::Job { command } => job(command),
+        Command::Status { socket, json } => {
+            let report = control::status(&path(socket))?;
+            if json {
+                println!("{}", serde_json::to_string(&report)?);
+            } else {
+                print!("{report}");
+            }
+            Ok(Status::Success)
+        }
+        Command::Drain {
+            socket,
+            deadline,
+            wait,
+        } => {
+            control::drain(&path(socket), deadline.map(|time| time.0), wait)?;
+            Ok(Status::Success)
+        }
+        Command::Preset { command } => preset(command),
+        Command::InternalDeadman {
+            after_seconds,
+            command,
+        } => Ok(instance::watchdog_main(
+            Duration::from_secs(after_seconds),
+            command,
+        )),
+    }
+}
+
+fn job(command: JobCommand) -> anyhow::Result<Status> {
+    let reporter = |call: JobCall| Reporter::new(path(call.socket), call.strict);
+    match command {
+        JobCommand::Start { call, id } => reporter(call).start(id)?,
+        JobCommand::Finish { call, id, outcome } => {
+            reporter(call).finish(id, outcome.unwrap_or(Outcome::Unknown))?;
+        }
+        JobCommand::Exec { call, id, command } => {
+            let code = reporter(call).exec(id, &command)?;
+            return Ok(Status::PassedThrough(code));
+        }
+    }
+    Ok(Status::Success)
+}
+
+fn preset(command: PresetCommand) -> anyhow::Result<Status> {
+    match command {
+        PresetCommand::List => presets::list(&mut stdout().lock())?,
+        PresetCommand::Show { name } => presets::show(&name, &mut stdout().lock())?,
+        PresetCommand::Test { name, stream, json } => {
+            presets::test(&name, stream, json, &mut stdin().lock(), &mut stdout().lock())?;
+        }
+    }
+    Ok(Status::Success)
+}
+
+fn path(socket: SocketArg) -> PathBuf {
+    socket.socket.unwrap_or_else(default_socket)
+}
+
+/// One line on standard error; the status says whether the person or the world is to blame.
+fn complain(error: anyhow::Error) -> Status {
+    eprintln!("clockout: {error:#}");
+    if error.is::<Usage>() {
+        Status::Usage
+    } else {
+        Status::Failure
+    }
+}

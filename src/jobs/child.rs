@@ -24,12 +24,17 @@ pub struct Children {
 }
 
 impl Children {
-    /// `at_ready`: all descendants of the agent when it was seen ready.
-    pub fn new(spec: &ChildDetector, at_ready: &[Process]) -> Children {
+    /// `at_ready`: all descendants of the agent when it was seen ready, by pid and start time.
+    pub fn new(spec: &ChildDetector, at_ready: impl IntoIterator<Item = (i32, u64)>) -> Children {
         Children {
             spec: spec.clone(),
-            baseline: at_ready.iter().map(|p| (p.pid, p.start_time)).collect(),
+            baseline: at_ready.into_iter().collect(),
         }
+    }
+
+    /// What was there at ready.
+    pub fn baseline(&self) -> Vec<(i32, u64)> {
+        self.baseline.iter().copied().collect()
     }
 
     /// How many jobs the descendants are now: processes that are work, each with all that it
@@ -83,7 +88,7 @@ mod tests {
     #[test]
     fn what_was_there_at_ready_is_no_work() {
         let helper = process(11, 10, "helper");
-        let children = Children::new(&spec(""), std::slice::from_ref(&helper));
+        let children = Children::new(&spec(""), [(11, 100)]);
         assert_eq!(children.observe(std::slice::from_ref(&helper)), jobs(0));
         let job = process(12, 10, "sh");
         assert_eq!(children.observe(&[helper, job]), jobs(1));
@@ -91,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_job_with_its_own_children_is_one_job() {
-        let children = Children::new(&spec(""), &[process(11, 10, "helper")]);
+        let children = Children::new(&spec(""), [(11, 100)]);
         let tree = [
             process(11, 10, "helper"),
             process(20, 11, "sh"),
@@ -104,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_number_used_again_is_another_process() {
-        let children = Children::new(&spec(""), &[process(11, 10, "helper")]);
+        let children = Children::new(&spec(""), [(11, 100)]);
         let reused = Process {
             start_time: 101,
             ..process(11, 10, "sh")
@@ -115,10 +120,7 @@ mod tests {
     #[test]
     fn with_a_name_only_that_is_work_even_when_it_was_there() {
         let worker = process(20, 10, "Runner.Worker");
-        let children = Children::new(
-            &spec(r"comm = '^Runner\.Worker$'"),
-            std::slice::from_ref(&worker),
-        );
+        let children = Children::new(&spec(r"comm = '^Runner\.Worker$'"), [(20, 100)]);
         let others = [process(11, 10, "node"), worker];
         assert_eq!(children.observe(&others), jobs(1));
         assert_eq!(children.observe(&others[..1]), jobs(0));

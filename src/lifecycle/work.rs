@@ -277,7 +277,7 @@ impl Lifecycle {
         }
     }
 
-    pub(super) fn boot_deadline(&self) -> Option<Instant> {
+    pub fn boot_deadline(&self) -> Option<Instant> {
         let timeout = self.settings.limits.boot_timeout.get()?;
         let unready = self
             .agents

@@ -156,9 +156,6 @@ pub struct HttpDetector {
     pub optional: bool,
     #[serde(default = "yes")]
     pub counts: bool,
-    /// How often it is asked at least, while jobs can start.
-    #[serde(default = "five_seconds", deserialize_with = "duration")]
-    pub every: Duration,
 }
 
 /// What is sent with each question.
@@ -268,9 +265,6 @@ pub struct ChildDetector {
     pub comm: Option<Regex>,
     #[serde(default)]
     pub counts: bool,
-    /// How often the processes are looked at, at least, while jobs can start.
-    #[serde(default = "five_seconds", deserialize_with = "duration")]
-    pub every: Duration,
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
@@ -474,10 +468,6 @@ fn yes() -> bool {
 
 fn status_200() -> Vec<u16> {
     vec![200]
-}
-
-fn five_seconds() -> Duration {
-    Duration::from_secs(5)
 }
 
 fn ten_seconds() -> Duration {

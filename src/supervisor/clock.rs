@@ -1,5 +1,6 @@
 //! The clock that runs through suspend, and one alarm on it: the supervisor's only timer.
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use nix::sys::time::TimeSpec;
@@ -7,6 +8,7 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 use tokio::io::unix::AsyncFd;
 
 use crate::lifecycle::Instant;
+use crate::sys;
 
 /// Time since boot, suspend included (`CLOCK_BOOTTIME`, clock_gettime(2)).
 pub fn now() -> Instant {
@@ -17,7 +19,8 @@ pub fn now() -> Instant {
 
 /// Rings once at the time it was last set for.
 pub struct Alarm {
-    timer: AsyncFd<TimerFd>,
+    timer: TimerFd,
+    ringing: AsyncFd<OwnedFd>,
     set_for: Option<Instant>,
 }
 
@@ -26,8 +29,10 @@ impl Alarm {
     pub fn new() -> std::io::Result<Alarm> {
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
         let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, flags)?;
+        let ringing = sys::watch_readable(timer.as_fd().try_clone_to_owned()?)?;
         Ok(Alarm {
-            timer: AsyncFd::register(timer)?,
+            timer,
+            ringing,
             set_for: None,
         })
     }
@@ -38,14 +43,13 @@ impl Alarm {
             return Ok(());
         }
         self.set_for = at;
-        let timer = self.timer.get_ref();
         match at {
-            None => timer.unset()?,
+            None => self.timer.unset()?,
             Some(at) => {
                 // All zeros would silence it (timerfd_settime(2)).
                 let at = at.0.max(Duration::from_nanos(1));
                 let once = Expiration::OneShot(TimeSpec::from_duration(at));
-                timer.set(once, TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
+                self.timer.set(once, TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
             }
         }
         Ok(())
@@ -53,11 +57,11 @@ impl Alarm {
 
     /// Waits for it to ring. Safe to drop half-way.
     pub async fn ring(&mut self) -> std::io::Result<()> {
-        let mut ready = self.timer.readable().await?;
+        let mut ready = self.ringing.readable().await?;
         // Reading would only count the expirations; setting it anew resets them too.
         ready.clear_ready();
         self.set_for = None;
-        self.timer.get_ref().unset()?;
+        self.timer.unset()?;
         Ok(())
     }
 }

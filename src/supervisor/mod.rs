@@ -1,1 +1,472 @@
-//! supervisor
+//! The event loop: what happens goes into the [`Lifecycle`], what it decides is done.
+//!
+//! One thread, one `select!`, one timer. Nothing in the loop waits: whatever takes time is a task
+//! or a thread that sends an [`Input`] when it is done.
+
+mod act;
+mod clock;
+mod commands;
+mod input;
+mod output;
+mod report;
+mod retire;
+mod sample;
+mod state;
+mod status;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use anyhow::Context;
+use futures_util::StreamExt;
+use nix::unistd::Pid;
+use signal_hook_tokio::Signals;
+use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
+
+use crate::agent::{self, Cgroup, Output, Process, Spec, Stream, Tree};
+use crate::cli::RunOptions;
+use crate::config::{self, Config};
+use crate::control::{Incoming, Reply, Request, Server, State};
+use crate::exit::Status;
+use crate::instance::{Mode, Placement};
+use crate::lifecycle::{
+    AgentIndex, DetectorIndex, DrainMethod, Event, Exit, Instant, Lifecycle, Observation, Phase,
+    Reason, Sampling, Settings,
+};
+use crate::presets::Detector;
+use clock::Alarm;
+use commands::Commands;
+use input::{INBOX, Input};
+use output::Outputs;
+use sample::Probes;
+use state::{Found, StateFile};
+
+pub use retire::retire_now;
+
+/// Signals that mean something to us; the rest of `FORWARDED` goes to the agent.
+const HANDLED: [i32; 5] = [
+    libc::SIGCHLD,
+    libc::SIGTERM,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGHUP,
+];
+const FORWARDED: [i32; 7] = [
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGWINCH,
+    libc::SIGCONT,
+    libc::SIGTSTP,
+    libc::SIGALRM,
+    libc::SIGIO,
+];
+
+/// Level detectors are asked this often while no job runs: a twentieth of the idle timeout, so that
+/// the end of a job is known that well, within these bounds.
+const SAMPLE_SOONEST: Duration = Duration::from_secs(1);
+const SAMPLE_LATEST: Duration = Duration::from_secs(30);
+const SAMPLE_BUSY: Duration = Duration::from_secs(2);
+
+/// What a child process of ours is.
+enum Child {
+    Agent(AgentIndex),
+    Command,
+}
+
+/// One agent process that runs.
+struct Running {
+    process: Process,
+    probes: Probes,
+    /// It ended; its last output is being read.
+    ended: Option<Exit>,
+}
+
+impl Running {
+    fn new(process: Process, detectors: &[Detector]) -> Running {
+        Running {
+            process,
+            probes: Probes::new(detectors),
+            ended: None,
+        }
+    }
+}
+
+struct Supervisor {
+    config: Config,
+    /// As given on the command line, to read the rest again on SIGHUP.
+    given: RunOptions,
+    spec: Spec,
+    tree: Tree,
+    hook: DetectorIndex,
+    life: Lifecycle,
+    state_since: (State, Instant),
+    events: VecDeque<Event>,
+    running: HashMap<AgentIndex, Running>,
+    /// Agents that have had a process before.
+    spawned: HashSet<AgentIndex>,
+    /// Some of them are an earlier supervisor's.
+    adopted: bool,
+    children: HashMap<Pid, Child>,
+    commands: Commands,
+    outputs: Outputs,
+    inbox: mpsc::Sender<Input>,
+    /// `None` when there is no machine to end: then nothing has to be gone on with.
+    state: Option<StateFile>,
+    /// A retirement that a reboot interrupted, to be taken up when this is the same instance.
+    unfinished: Option<(String, Reason)>,
+    /// `None` until it is known, or known that it cannot be.
+    placement: watch::Sender<Option<Placement>>,
+    machine: retire::Machine,
+    /// Retirement is near: what it needs is made ready.
+    preparing: bool,
+    /// It ended without ending the machine.
+    stays: bool,
+    /// Callers of `drain --wait`.
+    waiting: Vec<Reply>,
+    /// How the agent could not be started, for the exit status.
+    spawn_failure: Option<Exit>,
+    done: bool,
+}
+
+/// Supervises the agent until the machine retires.
+pub fn run(config: Config, given: RunOptions) -> anyhow::Result<Status> {
+    crate::sys::reset_signals().context("cannot reset signals")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?;
+    let status = runtime.block_on(supervise(config, given));
+    // A task that hangs in a lookup must not hold us up.
+    runtime.shutdown_background();
+    status
+}
+
+async fn supervise(config: Config, given: RunOptions) -> anyhow::Result<Status> {
+    let signals = HANDLED.iter().chain(&FORWARDED);
+    let mut signals = Signals::new(signals).context("cannot handle signals")?;
+    agent::become_subreaper().context("cannot adopt orphans")?;
+    let agent_uid = config.user.as_ref().map(|user| user.uid.as_raw());
+    let mut control = Server::bind(&config.socket, agent_uid)?;
+    let mut alarm = Alarm::new().context("cannot make a timer")?;
+    let (sender, mut inbox) = mpsc::channel(INBOX);
+
+    let mut supervisor = Supervisor::start(config, given, sender);
+    while !supervisor.done {
+        alarm.set(supervisor.life.next_deadline())?;
+        // In this order: what happened before a deadline is told before the deadline.
+        tokio::select! {
+            biased;
+            Some(input) = inbox.recv() => supervisor.take(input),
+            Some(signal) = signals.next() => supervisor.signalled(signal),
+            Some(call) = control.next() => supervisor.called(call),
+            rung = alarm.ring() => {
+                rung.context("the timer failed")?;
+                supervisor.feed(Event::Tick);
+            }
+        }
+    }
+    supervisor.clean_up();
+    control.close().await;
+    // Nobody reads it any more: threads that still have something to tell go on without.
+    drop(inbox);
+    let status = supervisor.status();
+    supervisor.outputs.finish().await;
+    Ok(status)
+}
+
+impl Supervisor {
+    fn start(config: Config, given: RunOptions, inbox: mpsc::Sender<Input>) -> Supervisor {
+        let ends_machine = config.retire.mode != Mode::Exit;
+        // Without a machine to end there is nothing to go on with after being killed.
+        let state = ends_machine.then(|| StateFile::new(&config.state_dir));
+        let found = state.as_ref().map_or(Found::Nothing, StateFile::load);
+        let settings = settings(&config);
+        let now = clock::now();
+        let mut unfinished = None;
+        let (resumed, processes) = match found {
+            Found::Nothing => (None, Vec::new()),
+            Found::OtherBoot { instance, reason } => {
+                unfinished = Some((instance, reason));
+                (None, Vec::new())
+            }
+            Found::Interrupted(life, processes) => {
+                (life.resume(settings.clone(), now), processes)
+            }
+        };
+        let fits = resumed.is_some();
+        let (life, actions) = resumed.unwrap_or_else(|| Lifecycle::new(settings, now));
+        let spec = spec(&config);
+        let mut supervisor = Supervisor {
+            tree: Tree::of(&spec),
+            hook: config.preset.hook(&config.agent),
+            outputs: Outputs::new(config.preset.clone(), inbox.clone()),
+            machine: retire::Machine::new(&config),
+            preparing: false,
+            stays: false,
+            placement: watch::Sender::new(None),
+            state_since: (status::state(&life), now),
+            spec,
+            config,
+            given,
+            life,
+            events: VecDeque::new(),
+            running: HashMap::new(),
+            spawned: HashSet::new(),
+            adopted: false,
+            children: HashMap::new(),
+            commands: Commands::default(),
+            inbox,
+            state,
+            unfinished,
+            waiting: Vec::new(),
+            spawn_failure: None,
+            done: false,
+        };
+        if ends_machine {
+            supervisor.find_placement();
+        }
+        if fits {
+            supervisor.machine.recall();
+            supervisor.adopt(processes);
+        } else {
+            if supervisor.unfinished.is_some() {
+                supervisor.machine.recall();
+            } else {
+                supervisor.machine.forget();
+            }
+            supervisor.end_strangers(processes);
+        }
+        supervisor.perform(actions);
+        supervisor.feed_queued();
+        supervisor
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Seen(agent, by, seen) => {
+                if self.running.contains_key(&agent) {
+                    self.feed(Event::Observed(agent, by, seen));
+                }
+            }
+            Input::OutputSeen(agent, tap) => {
+                if self.outputs.seen(agent, tap) {
+                    self.exit_known(agent);
+                }
+            }
+            Input::OutputLate(agent) => self.exit_known(agent),
+            Input::AdoptedExited(agent) => self.agent_ended(agent, Exit::Unknown),
+            Input::Placement(placement) => self.placed(placement),
+            Input::Sampled(samples) => {
+                for (agent, by, seen) in samples {
+                    self.feed(Event::Observed(agent, by, seen));
+                }
+                self.feed(Event::Sampled);
+            }
+            Input::RunCommand(argv, timeout, reply) => self.run_command(argv, timeout, reply),
+            Input::CommandOverdue(pid) => self.commands.overdue(pid),
+            Input::Ladder(outcome) => self.climbed(outcome),
+        }
+    }
+
+    /// Tells the lifecycle, and does what it decides.
+    fn feed(&mut self, event: Event) {
+        self.events.push_back(event);
+        self.feed_queued();
+    }
+
+    fn feed_queued(&mut self) {
+        while let Some(event) = self.events.pop_front() {
+            let now = clock::now();
+            let actions = self.life.handle(now, event);
+            let state = status::state(&self.life);
+            if state != self.state_since.0 {
+                self.state_since = (state, now);
+            }
+            if !actions.is_empty() {
+                // Before it is done: a drain signal that is sent twice cancels jobs.
+                self.save();
+                self.perform(actions);
+            }
+        }
+    }
+
+    fn save(&mut self) {
+        let processes = self.running.iter().filter(|(_, running)| running.ended.is_none());
+        let processes = processes
+            .map(|(agent, running)| state::Process {
+                agent: *agent,
+                pid: running.process.pid().as_raw(),
+                start_time: running.process.start_time(),
+                own: running.probes.baseline(),
+            })
+            .collect();
+        if let Some(state) = &mut self.state {
+            let placement = self.placement.borrow();
+            let identity = placement.as_ref().and_then(Placement::identity);
+            let instance = identity.map(|identity| identity.instance_id.as_str());
+            state.save(&self.life, processes, instance);
+        }
+    }
+
+    fn signalled(&mut self, signal: i32) {
+        match signal {
+            libc::SIGCHLD => self.reap(),
+            libc::SIGTERM | libc::SIGINT => {
+                info!(signal, "signal.received");
+                if self.machine.is_going() {
+                    // It is the machine's shutdown, which must not wait for us.
+                    self.feed(Event::Retired);
+                } else {
+                    self.feed(Event::Interrupt);
+                }
+            }
+            libc::SIGQUIT => {
+                info!(signal, "signal.received");
+                self.feed(Event::Quit);
+            }
+            libc::SIGHUP => self.reload(),
+            other => self.forward(other),
+        }
+    }
+
+    /// Reads the configuration anew. A bad one changes nothing.
+    fn reload(&mut self) {
+        let checked = config::gather(&self.given).and_then(|options| {
+            let limits = config::limits(&options);
+            config::check_max_jobs(limits.max_jobs, self.config.slots)?;
+            Ok(limits)
+        });
+        match checked {
+            Ok(limits) => {
+                info!(?limits, "config.reloaded");
+                self.feed(Event::Limits(limits));
+            }
+            Err(error) => warn!(%error, "config.kept: the new one is bad"),
+        }
+    }
+
+    fn called(&mut self, call: Incoming) {
+        match call.request {
+            Request::Status => {
+                self.sample_children();
+                self.feed_queued();
+                call.reply.status(self.status_report());
+            }
+            Request::Drain { deadline, wait } => {
+                info!(pid = call.peer.pid, "drain.requested");
+                let deadline = deadline.map(|wait| clock::now().after(wait));
+                let reason = Reason::Operator;
+                self.feed(Event::Drain { reason, deadline });
+                if wait && self.has_agents() {
+                    self.waiting.push(call.reply);
+                } else {
+                    call.reply.ok();
+                }
+            }
+            Request::JobStart { agent, id } => {
+                let seen = Observation::Started { id };
+                self.feed(Event::Observed(agent, self.hook, seen));
+                call.reply.ok();
+            }
+            Request::JobFinish { agent, id, outcome } => {
+                let seen = Observation::Finished { id, outcome };
+                self.feed(Event::Observed(agent, self.hook, seen));
+                call.reply.ok();
+            }
+        }
+    }
+
+    fn has_agents(&self) -> bool {
+        matches!(self.life.phase(), Phase::Working | Phase::Draining { .. })
+    }
+
+    /// A machine that stays keeps nothing that would keep a next supervisor from working.
+    fn clean_up(&mut self) {
+        if self.stays {
+            self.machine.forget();
+            if let Some(state) = &self.state {
+                state.remove();
+            }
+        } else {
+            self.save();
+        }
+    }
+
+    /// The exit status of `run`.
+    fn status(&self) -> Status {
+        let passed_through = matches!(
+            self.life.reason(),
+            Some(Reason::AgentExit | Reason::Signal)
+        );
+        let nothing_to_end = self.config.retire.mode == Mode::Exit
+            || *self.placement.borrow() == Some(Placement::NotOnEc2);
+        match (self.spawn_failure, self.life.first_exit()) {
+            (Some(Exit::Code(126)), _) => Status::CannotExecute,
+            (Some(_), _) => Status::NotFound,
+            (None, Some(exit)) if passed_through && nothing_to_end => {
+                Status::PassedThrough(exit.status())
+            }
+            _ if matches!(
+                self.life.reason(),
+                Some(Reason::CrashLoop | Reason::BootTimeout)
+            ) =>
+            {
+                Status::Failure
+            }
+            _ => Status::Success,
+        }
+    }
+}
+
+/// How agents are started.
+fn spec(config: &Config) -> Spec {
+    let output = |stream| {
+        if config.preset.reads(stream) {
+            Output::Tap
+        } else {
+            Output::Inherit
+        }
+    };
+    let env = config.preset.env.iter();
+    Spec {
+        program: config.agent[0].clone(),
+        args: config.agent[1..].to_vec(),
+        user: config.user.clone(),
+        env: env.map(|(name, value)| (name.into(), value.into())).collect(),
+        stdout: output(Stream::Stdout),
+        stderr: output(Stream::Stderr),
+        socket: config.socket.clone(),
+        cgroup: Cgroup::delegated(),
+    }
+}
+
+/// What the lifecycle must know of the configuration.
+fn settings(config: &Config) -> Settings {
+    let preset = &config.preset;
+    let detectors = preset.detectors(&config.agent);
+    let kinds: Vec<_> = detectors.iter().map(|detector| detector.kind).collect();
+    let idle = config.limits.idle_timeout.get();
+    let asked = kinds.iter().any(|kind| kind.is_level() && kind.counts())
+        || preset.drain.method != DrainMethod::Signal;
+    let has_levels = kinds.iter().any(|kind| kind.is_level());
+    Settings {
+        agents: config.agents,
+        slots: config.slots,
+        slots_known: config.slots_known,
+        limits: config.limits,
+        detectors: kinds,
+        sees_ready: preset.sees_ready(),
+        drain: preset.drain.method,
+        cancel: preset.cancel.as_ref().map(|cancel| cancel.allow),
+        exit_ok: preset.exit_ok.clone(),
+        pass_through: config.retire.mode == Mode::Exit,
+        // Where nobody has to know, nobody wakes up.
+        sampling: (has_levels && (asked || idle.is_some())).then(|| Sampling {
+            while_idle: idle.map_or(SAMPLE_LATEST, |idle| {
+                (idle / 20).clamp(SAMPLE_SOONEST, SAMPLE_LATEST)
+            }),
+            while_busy: SAMPLE_BUSY,
+        }),
+    }
+}

@@ -28,12 +28,14 @@ struct Stored<L> {
 }
 
 /// An agent process, told from a later one with the same pid by when it started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     pub agent: AgentIndex,
     pub pid: i32,
     /// Clock ticks after boot, `/proc/PID/stat` field 22.
     pub start_time: u64,
+    /// The agent's own helpers, by pid and start time: they are no jobs.
+    pub own: Vec<(i32, u64)>,
 }
 
 /// What an earlier supervisor left.

@@ -1,0 +1,254 @@
+//! Doing what the lifecycle decided: processes started, signalled, reaped and swept.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+
+use super::input::Input;
+use super::state;
+use super::{Child, Running, Supervisor, clock, report};
+use crate::agent::{self, Owner, Process, Stream};
+use crate::lifecycle::{Action, AgentIndex, Event, Exit, Phase, Report, Stop, Sweep};
+use crate::presets::Step;
+
+/// A drain or cancel command that hangs must not outlive its agent by much.
+const STEP_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the last output of an ended process may take to be read, when whoever reads ours is
+/// slow.
+const OUTPUT_PATIENCE: Duration = Duration::from_secs(2);
+
+impl Supervisor {
+    pub(super) fn perform(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Spawn(agent) => self.spawn(agent),
+                Action::Stop(agent, how) => self.stop(agent, how),
+                Action::Sample => self.sample(),
+                Action::Sweep(how) => self.sweep(how),
+                Action::PrepareRetire(reason) => self.prepare_retire(reason),
+                Action::Retire(reason) => self.retire(reason),
+                Action::PowerOff => self.power_off(),
+                Action::Exit => self.done = true,
+                Action::Report(report) => self.say(report),
+            }
+        }
+    }
+
+    fn say(&mut self, report: Report) {
+        report::log(&report, clock::now());
+        match report {
+            Report::AgentReady(agent) => self.take_baseline(agent),
+            Report::ReturnedToService { .. } => self.returned_to_service(),
+            _ => {}
+        }
+    }
+
+    fn spawn(&mut self, agent: AgentIndex) {
+        if !self.spawned.insert(agent) {
+            // What a crashed agent left behind works for nobody, and could hold its port or lock.
+            let owner = Owner::Agent { index: agent, main: None };
+            self.tree.sweep(owner, Sweep::Kill, &self.spared());
+        }
+        match agent::spawn(&self.spec, agent) {
+            Ok(started) => {
+                let pid = started.process.pid();
+                info!(%agent, %pid, "agent.started");
+                self.children.insert(pid, Child::Agent(agent));
+                let argv = self.spec.argv(agent);
+                let detectors = self.config.preset.detectors(&argv);
+                let ends = [
+                    (Stream::Stdout, started.stdout),
+                    (Stream::Stderr, started.stderr),
+                ];
+                self.outputs.tap(agent, &argv, ends);
+                self.running.insert(agent, Running::new(started.process, &detectors));
+                self.spawn_failure = None;
+                self.save();
+                self.events.push_back(Event::Spawned(agent));
+            }
+            Err(error) => {
+                warn!(%agent, %error, "agent.failed");
+                let exit = Exit::Code(error.exit_status().into());
+                self.spawn_failure = Some(exit);
+                self.events.push_back(Event::SpawnFailed(agent, exit));
+            }
+        }
+    }
+
+    /// Goes on with the agents of a supervisor that was killed.
+    pub(super) fn adopt(&mut self, processes: Vec<state::Process>) {
+        let expected: Vec<_> = self.life.agents().collect();
+        for (agent, stage, _) in expected {
+            if !stage.has_process() {
+                continue;
+            }
+            let known = processes.iter().find(|process| process.agent == agent);
+            let alive = known.and_then(|known| {
+                Process::adopt(Pid::from_raw(known.pid), known.start_time)
+            });
+            let Some(process) = alive else {
+                self.events.push_back(Event::Exited(agent, Exit::Unknown));
+                continue;
+            };
+            info!(%agent, pid = %process.pid(), "agent.adopted");
+            let argv = self.spec.argv(agent);
+            let detectors = self.config.preset.detectors(&argv);
+            self.outputs.tap_again(agent, &argv, &process);
+            self.watch(agent, &process);
+            let mut running = Running::new(process, &detectors);
+            running.probes.set_baseline(known.into_iter().flat_map(|known| known.own.clone()));
+            self.running.insert(agent, running);
+            self.spawned.insert(agent);
+            self.adopted = true;
+        }
+    }
+
+    /// Tells the end of a process that is not our child.
+    fn watch(&self, agent: AgentIndex, process: &Process) {
+        let Some(process) = Process::adopt(process.pid(), process.start_time()) else {
+            return;
+        };
+        let inbox = self.inbox.clone();
+        tokio::spawn(async move {
+            process.exited().await;
+            let _ = inbox.send(Input::AdoptedExited(agent)).await;
+        });
+    }
+
+    /// Agents of a supervisor whose state does not fit this configuration: nobody knows what
+    /// they do, and new ones are about to start in their place.
+    pub(super) fn end_strangers(&mut self, processes: Vec<state::Process>) {
+        for known in processes {
+            let stranger = Process::adopt(Pid::from_raw(known.pid), known.start_time);
+            if let Some(process) = stranger {
+                warn!(pid = %process.pid(), "agent.replaced: the configuration has changed");
+                let _ = process.signal(Signal::SIGKILL);
+            }
+        }
+    }
+
+    fn stop(&mut self, agent: AgentIndex, how: Stop) {
+        let Some(running) = self.running.get(&agent) else {
+            return;
+        };
+        let preset = &self.config.preset;
+        let step = match (how, &preset.cancel) {
+            (Stop::Drain, _) => preset.drain.step.clone(),
+            (Stop::Cancel, Some(cancel)) => cancel.step.clone(),
+            (Stop::Terminate, _) => Step::Signal(Signal::SIGTERM),
+            (Stop::Kill | Stop::Cancel, _) => return self.kill(agent),
+        };
+        match step {
+            Step::Signal(signal) => {
+                info!(%agent, %signal, "agent.signalled");
+                if let Err(error) = running.process.signal(signal) {
+                    warn!(%agent, %signal, %error, "agent.unsignalled");
+                }
+            }
+            Step::Command(argv) => {
+                info!(%agent, command = ?argv, "agent.told");
+                let (reply, _ignored) = oneshot::channel();
+                self.run_command(argv, STEP_TIMEOUT, reply);
+            }
+        }
+    }
+
+    fn kill(&mut self, agent: AgentIndex) {
+        let spared = self.spared();
+        if let Some(running) = self.running.get(&agent) {
+            let main = Some(&running.process);
+            self.tree.sweep(Owner::Agent { index: agent, main }, Sweep::Kill, &spared);
+        }
+    }
+
+    /// Every child that has ended.
+    pub(super) fn reap(&mut self) {
+        for (pid, exit) in agent::reap() {
+            match self.children.remove(&pid) {
+                Some(Child::Agent(agent)) => {
+                    agent::take_back_terminal();
+                    self.agent_ended(agent, exit);
+                }
+                Some(Child::Command) => self.commands.ended(pid, exit),
+                // An orphan that became ours.
+                None => {}
+            }
+        }
+        self.look_for_leftovers();
+    }
+
+    /// Its process is gone. What it wrote before may still tell of jobs that ended.
+    pub(super) fn agent_ended(&mut self, agent: AgentIndex, exit: Exit) {
+        if let Some(running) = self.running.get_mut(&agent) {
+            running.ended = Some(exit);
+        }
+        if self.outputs.see_all(agent) {
+            self.exit_known(agent);
+            return;
+        }
+        let inbox = self.inbox.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(OUTPUT_PATIENCE).await;
+            let _ = inbox.send(Input::OutputLate(agent)).await;
+        });
+    }
+
+    /// It has ended and everything it wrote has been seen.
+    pub(super) fn exit_known(&mut self, agent: AgentIndex) {
+        let ended = self.running.get(&agent).and_then(|running| running.ended);
+        if let Some(exit) = ended {
+            self.running.remove(&agent);
+            self.feed(Event::Exited(agent, exit));
+        }
+    }
+
+    fn sweep(&mut self, how: Sweep) {
+        for reply in self.waiting.drain(..) {
+            reply.ok();
+        }
+        if !self.may_have_leftovers()
+            || self.tree.sweep(Owner::Everything, how, &self.spared()) == 0
+        {
+            self.events.push_back(Event::TreeGone);
+        }
+    }
+
+    fn look_for_leftovers(&mut self) {
+        if matches!(self.life.phase(), Phase::Sweeping { .. })
+            && (!self.may_have_leftovers()
+                || self.tree.count(Owner::Everything, &self.spared()) == 0)
+        {
+            self.feed(Event::TreeGone);
+        }
+    }
+
+    /// Everything that our agents started is below us, or was adopted by us; so without a child
+    /// there is nothing to look for. Only agents of an earlier supervisor have other parents.
+    fn may_have_leftovers(&self) -> bool {
+        self.adopted || agent::has_children()
+    }
+
+    /// Processes of ours that are no agent's: they must survive every sweep.
+    fn spared(&self) -> Vec<Pid> {
+        let is_command = |(_, child): &(_, &Child)| matches!(child, Child::Command);
+        let commands = self.children.iter().filter(is_command).map(|(pid, _)| *pid);
+        commands.chain(self.machine.watchdog()).collect()
+    }
+
+    /// Signals that mean nothing to us are for the agents.
+    pub(super) fn forward(&mut self, signal: i32) {
+        let Ok(signal) = Signal::try_from(signal) else {
+            return;
+        };
+        for running in self.running.values() {
+            let _ = running.process.signal(signal);
+        }
+        if signal == Signal::SIGTSTP {
+            // As a shell's job we stop with our agents; SIGCONT wakes us and, forwarded, them.
+            let _ = nix::sys::signal::raise(Signal::SIGSTOP);
+        }
+    }
+}
