@@ -17,9 +17,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::lifecycle::{AgentIndex, Outcome};
 
-pub use client::{ClientError, Reporter, call, drain, status};
-pub use server::{Incoming, Peer, Reply, Server};
-pub use socket::BindError;
+pub use client::{Reporter, drain, status};
+pub use server::{Incoming, Reply, Server};
 pub use status::{AgentStatus, InstanceStatus, JobStatus, LimitStatus, Next, State, StatusReport};
 
 /// In bytes, newline included.

@@ -74,10 +74,6 @@ impl Reply {
         self.send(Response::Status(Box::new(status)));
     }
 
-    pub fn error(self, error: impl Into<String>) {
-        self.send(Response::Refused(error.into()));
-    }
-
     fn send(self, response: Response) {
         // Who asked may be gone.
         let _ = self.0.send(response);

@@ -5,7 +5,7 @@ use std::sync::mpsc as std_mpsc;
 use std::thread::JoinHandle;
 
 use super::*;
-use crate::control::{self, ClientError, Reporter, status::tests::example};
+use crate::control::{self, Reporter, client::ClientError, status::tests::example};
 use crate::lifecycle::{AgentIndex, Outcome};
 
 /// A server in a thread of its own that answers as a supervisor would and tells what it was

@@ -16,7 +16,7 @@ use crate::lifecycle::{DetectorIndex, Observation, Outcome};
 use crate::presets::{JsonFields, LogDetector, Pattern, Pointer, Preset, Stream, Watch};
 
 /// In the place of a detector: the preset's ready line was seen.
-pub const READY: DetectorIndex = DetectorIndex(usize::MAX);
+const READY: DetectorIndex = DetectorIndex(usize::MAX);
 
 /// Outcomes of running jobs that are remembered until their last line.
 const MOST_OUTCOMES: usize = 256;
@@ -102,7 +102,7 @@ impl LineMatcher {
     }
 
     /// Takes the next bytes as they come and tells what they say, in their order. Ready is told
-    /// once, with [`READY`] in the place of the detector.
+    /// once, and of no detector: its index is out of range.
     pub fn feed(&mut self, bytes: &[u8], emit: &mut dyn FnMut(DetectorIndex, Observation)) {
         let mut splitter = std::mem::take(&mut self.splitter);
         splitter.feed(bytes, |block| {

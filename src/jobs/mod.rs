@@ -13,4 +13,4 @@ mod log;
 
 pub use child::{Children, Process};
 pub use http::HttpProbe;
-pub use log::{LineMatcher, READY};
+pub use log::LineMatcher;

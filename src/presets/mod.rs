@@ -27,10 +27,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 pub use commands::{list, show, test};
-pub use format::{
-    Cancel, ChildDetector, Drain, HttpDetector, LogDetector, Origin, Page, Preset, Ready, Step,
-    Stream,
-};
+pub use format::{ChildDetector, HttpDetector, LogDetector, Origin, Page, Preset, Step, Stream};
 pub use pattern::{JsonFields, Pattern, Pointer};
 pub use watch::{Detector, Watch};
 

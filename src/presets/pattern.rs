@@ -234,7 +234,7 @@ fn required_literals(text: &str) -> Vec<Vec<u8>> {
     const SHORTEST: usize = 3;
     const MOST: usize = 16;
 
-    fn shortest(literals: &Vec<Vec<u8>>) -> usize {
+    fn shortest(literals: &[Vec<u8>]) -> usize {
         literals.iter().map(Vec::len).min().unwrap_or(0)
     }
 
@@ -243,7 +243,10 @@ fn required_literals(text: &str) -> Vec<Vec<u8>> {
             HirKind::Literal(literal) => Some(vec![literal.0.to_vec()]),
             HirKind::Capture(group) => required(&group.sub),
             HirKind::Repetition(repeated) if repeated.min > 0 => required(&repeated.sub),
-            HirKind::Concat(parts) => parts.iter().filter_map(required).max_by_key(shortest),
+            HirKind::Concat(parts) => parts
+                .iter()
+                .filter_map(required)
+                .max_by_key(|literals| shortest(literals)),
             HirKind::Alternation(branches) => {
                 let each: Option<Vec<_>> = branches.iter().map(required).collect();
                 each.map(|lists| lists.concat())

@@ -1,7 +1,6 @@
 //! What is watched for one agent process: the detectors that its arguments leave usable.
 
 use std::ffi::OsString;
-use std::time::Duration;
 
 use super::format::{ChildDetector, HttpDetector, LogDetector, Preset, Stream};
 use crate::lifecycle::{DetectorIndex, DetectorKind};
@@ -65,16 +64,6 @@ impl Preset {
     /// Where a job report of the control socket goes, in the same list.
     pub fn hook(&self, argv: &[OsString]) -> DetectorIndex {
         DetectorIndex(self.detectors(argv).len() - 1)
-    }
-
-    /// How often detectors that see levels want to be asked; `None` when there is none.
-    pub fn sample_every(&self, argv: &[OsString]) -> Option<Duration> {
-        let every = |detector: &Detector| match &detector.watch {
-            Watch::Http(http, _) => Some(http.every),
-            Watch::Child(child) => Some(child.every),
-            Watch::Log(_) | Watch::Hook => None,
-        };
-        self.detectors(argv).iter().filter_map(every).min()
     }
 
     /// It can be seen when the agent is ready.
