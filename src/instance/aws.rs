@@ -45,26 +45,20 @@ impl Clients {
     }
 
     /// Takes credentials, trust store, name lookups and TLS out of the way of retirement, with
-    /// one call to each service that changes nothing. Whether they succeed does not matter.
+    /// one read from each service. Whether they are allowed does not matter.
     pub async fn warm(&self, instance: &Identity) {
         let made = self.made().await;
         let id = instance.instance_id.as_str();
-        let look = made
+        let autoscaling = made
             .autoscaling
             .describe_auto_scaling_instances()
-            .instance_ids(id)
-            .send();
-        let rehearse = made
-            .ec2
-            .terminate_instances()
-            .instance_ids(id)
-            .dry_run(true)
-            .send();
-        let (look, rehearse) = futures_util::join!(look, rehearse);
-        if let Err(error) = look {
+            .instance_ids(id);
+        let ec2 = made.ec2.describe_instance_status().instance_ids(id);
+        let (autoscaling, ec2) = tokio::join!(autoscaling.send(), ec2.send());
+        if let Err(error) = autoscaling {
             debug!(error = %explain(error), "aws.warm autoscaling");
         }
-        if let Err(error) = rehearse {
+        if let Err(error) = ec2 {
             debug!(error = %explain(error), "aws.warm ec2");
         }
     }
