@@ -15,6 +15,7 @@
 //! ```
 
 mod commands;
+mod drain;
 mod find;
 mod format;
 mod pattern;
@@ -27,7 +28,8 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 pub use commands::{list, show, test};
-pub use format::{ChildDetector, HttpDetector, LogDetector, Origin, Page, Preset, Step, Stream};
+pub use drain::Step;
+pub use format::{ChildDetector, HttpDetector, LogDetector, Origin, Page, Preset, Stream};
 pub use pattern::{JsonFields, Pattern, Pointer};
 pub use watch::{Detector, Watch};
 
