@@ -58,6 +58,11 @@ impl Stage {
         !matches!(self, Stage::Backoff { .. } | Stage::Ended)
     }
 
+    /// Its process was seen ready, and nobody has tried to end it since by other than its drain.
+    pub fn was_ready(self) -> bool {
+        matches!(self, Stage::Ready | Stage::AwaitIdle | Stage::AwaitExit)
+    }
+
     /// It takes jobs, or soon will.
     pub fn takes_jobs(self) -> bool {
         matches!(self, Stage::Starting | Stage::Ready | Stage::Backoff { .. })

@@ -96,12 +96,11 @@ impl Lifecycle {
         }
         let asked = !stage.takes_jobs();
         let single = self.settings.drain == DrainMethod::SingleJob;
-        let was_ready = matches!(stage, Stage::Ready | Stage::AwaitIdle | Stage::AwaitExit);
         let clean = match exit {
             Exit::Code(code) => code == 0 || self.settings.exit_ok.contains(&code),
             Exit::Signal(_) => false,
             // It may have ended after its job: to be counted rather than run once too often.
-            Exit::Unknown => single && was_ready,
+            Exit::Unknown => single && stage.was_ready(),
         };
         let crashed = !asked && !clean && !self.settings.pass_through;
         let outcome = match stage {
@@ -113,7 +112,7 @@ impl Lifecycle {
         };
         let changes = self.agents[at].ledger.close_all(outcome);
         self.tell(index, changes);
-        let saw_job = self.count_process(at, single && clean && was_ready);
+        let saw_job = self.count_process(at, single && clean && stage.was_ready());
         self.agents[at].last_exit = Some(exit);
         self.report(Report::AgentExited {
             agent: index,
@@ -225,8 +224,8 @@ impl Lifecycle {
     }
 
     fn was_ready(&self) -> bool {
-        let ready = |agent: &Agent| agent.stage.has_process() && agent.stage != Stage::Starting;
-        self.agents.iter().any(ready) || self.started_before > 0
+        let mut agents = self.agents.iter();
+        agents.any(|agent| agent.stage.was_ready()) || self.started_before > 0
     }
 
     /// Jobs that may still start, if there is a limit.

@@ -58,6 +58,17 @@ fn no_more_agents_start_than_jobs_are_left() {
 }
 
 #[test]
+fn an_agent_ended_before_it_was_ready_starts_no_idle_time() {
+    one().with("agents=2 idle-timeout=5").plays(
+        "
+      0 | new                  -> spawn 1, spawn 2          ; starting, 300
+      1 | limits max-jobs=1    -> terminate 2               ; starting, 11
+      9 | ready 1              ->                           ; idle since 9, 11
+    ",
+    );
+}
+
+#[test]
 fn a_job_too_many_is_told() {
     one().with("max-jobs=1").plays(
         "
