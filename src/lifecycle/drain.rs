@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::agents::{DRAIN_AGAIN, KILL_AGAIN, KILL_TRIES, Stage, TERMINATE_GRACE};
 use super::event::{Action, Report, Stop, Sweep};
 use super::words::{AgentIndex, Outcome, Reason};
-use super::{DrainMethod, Instant, Lifecycle, Phase, Urgency};
+use super::{DrainMethod, Instant, Lifecycle, Limits, Phase, Urgency};
 
 /// What processes that outlived their agent get between SIGTERM and SIGKILL.
 pub(super) const SWEEP_GRACE: Duration = Duration::from_secs(2);
@@ -84,6 +84,15 @@ impl Lifecycle {
         }
         // After the signals: the agents must not wait for the preparation.
         self.act(Action::PrepareRetire(reason));
+    }
+
+    /// New limits; a shorter drain timeout also tightens the drain under way.
+    pub(super) fn relimit(&mut self, limits: Limits) {
+        self.settings.limits = limits;
+        if let Phase::Draining { reason, since, .. } = self.phase {
+            let timeout = limits.drain_timeout.get();
+            self.drain(reason, timeout.map(|timeout| since.after(timeout)));
+        }
     }
 
     /// One agent takes no further job, in the way that it can.

@@ -219,7 +219,7 @@ impl Lifecycle {
                 self.drain(Reason::Signal, None);
                 self.escalate(Urgency::Kill);
             }
-            Event::Limits(limits) => self.settings.limits = limits,
+            Event::Limits(limits) => self.relimit(limits),
             Event::PassThrough => self.pass_through(),
             Event::TreeGone => self.tree_gone(),
             Event::AtMinimum => self.at_minimum(),

@@ -259,6 +259,9 @@ fn new_limits_count_at_once() {
       3 | ready 1              ->                           ; idle since 3, 603
     100 | limits idle-timeout=200 ->                        ; idle since 3, 203
     150 | limits idle-timeout=60 -> drain 1, prepare idle   ; draining idle by 3750, 3750
+    160 | limits drain-timeout=9000 ->                      ; draining idle by 3750, 3750
+    170 | limits drain-timeout=100 ->                       ; draining idle by 250, 250
+    180 | limits drain-timeout=never ->                     ; draining idle by 250, 250
     ",
     );
 }
