@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use super::http::{Answer, Handler, Request, Server, block_on};
 use super::imds::Times;
-use super::monotonic;
 use super::moto::{Service, decode_form, moto, texts};
 use super::rules::{Leaving, Refusal, refusal};
+use super::{monotonic, wait_for};
 
 /// How a call fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +63,8 @@ impl Call {
         Some(flag == "true")
     }
 }
+
+const UNANSWERED: &str = "not answered yet";
 
 pub struct Cloud {
     server: Server,
@@ -122,8 +124,13 @@ impl Cloud {
         *locked(&self.shared.lag) = Some(Leaving { state, looks });
     }
 
+    /// Every call so far, once the last of them is over.
     pub fn calls(&self) -> Vec<Call> {
-        locked(&self.shared.calls).clone()
+        wait_for("the end of all calls", || {
+            let calls = locked(&self.shared.calls).clone();
+            let over = calls.iter().all(|call| call.answer != UNANSWERED);
+            over.then_some(calls)
+        })
     }
 
     /// The actions that change something, in order, with what was answered.
@@ -291,7 +298,7 @@ impl Shared {
         let mut call = Call {
             action: param("Action"),
             at: monotonic(),
-            answer: "not answered yet".to_owned(),
+            answer: UNANSWERED.to_owned(),
             took_effect: false,
             params: params.clone(),
         };

@@ -59,7 +59,10 @@ impl Init {
         let answers = child.stdout.take().expect("piped");
         let state = Arc::new((Mutex::default(), Condvar::new()));
         let shared = Arc::clone(&state);
-        std::thread::spawn(move || read_answers(answers, &shared));
+        std::thread::spawn(move || {
+            read_answers(answers, &shared);
+            let _ = child.wait();
+        });
         Init {
             requests: Mutex::new(requests),
             state,

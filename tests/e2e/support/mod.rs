@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 pub use agent::Agent;
-pub use clockout::Clockout;
+pub use clockout::{Clockout, Output};
 #[cfg(feature = "aws")]
 pub use cloud::{Call, Cloud, Fault, Group};
 pub use imds::{Imds, ImdsFault, Times};
