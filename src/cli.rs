@@ -267,7 +267,8 @@ pub fn parse() -> Result<Cli, crate::exit::Usage> {
 fn one_line(text: &str) -> String {
     let paragraph = text.split("\nUsage:").next().unwrap_or(text);
     let lines = paragraph.lines().map(str::trim).filter(|line| !line.is_empty());
-    let kept = lines.filter(|line| !line.starts_with("For more information"));
+    let noise = ["For more information", "tip: to pass"];
+    let kept = lines.filter(|line| !noise.iter().any(|start| line.starts_with(start)));
     let joined = kept.collect::<Vec<_>>().join("; ");
     let line = joined.strip_prefix("error: ").unwrap_or(&joined);
     line.replace(":;", ":").replace("; tip:", ";")

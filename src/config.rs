@@ -209,8 +209,10 @@ fn default_state_dir() -> PathBuf {
 /// Where the supervisor listens and its clients look when nobody says otherwise.
 pub fn default_socket() -> PathBuf {
     match std::env::var_os("XDG_RUNTIME_DIR") {
-        Some(dir) if !is_root() => PathBuf::from(dir).join("clockout/clockout.sock"),
-        _ => "/run/clockout/clockout.sock".into(),
+        _ if is_root() => "/run/clockout/clockout.sock".into(),
+        Some(dir) => PathBuf::from(dir).join("clockout/clockout.sock"),
+        // Outside a login session, in a container for example.
+        None => format!("/tmp/clockout-{}/clockout.sock", nix::unistd::geteuid()).into(),
     }
 }
 

@@ -91,11 +91,12 @@ fn job(command: JobCommand) -> anyhow::Result<Status> {
 }
 
 fn preset(command: PresetCommand) -> anyhow::Result<Status> {
+    let mut out = stdout().lock();
     match command {
-        PresetCommand::List => presets::list(&mut stdout().lock())?,
-        PresetCommand::Show { name } => presets::show(&name, &mut stdout().lock())?,
+        PresetCommand::List => presets::list(&mut out)?,
+        PresetCommand::Show { name } => presets::show(&name, &mut out)?,
         PresetCommand::Test { name, stream, json } => {
-            presets::test(&name, stream, json, &mut stdin().lock(), &mut stdout().lock())?;
+            presets::test(&name, stream, json, &mut stdin().lock(), &mut out)?;
         }
     }
     Ok(Status::Success)
@@ -108,7 +109,7 @@ fn path(socket: SocketArg) -> PathBuf {
 /// One line on standard error; the status says whether the person or the world is to blame.
 fn complain(error: anyhow::Error) -> Status {
     eprintln!("clockout: {error:#}");
-    if error.is::<Usage>() {
+    if error.is::<Usage>() || error.is::<presets::PresetError>() {
         Status::Usage
     } else {
         Status::Failure

@@ -6,7 +6,7 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
@@ -41,6 +41,8 @@ pub struct Spec {
     pub stderr: Output,
     /// The control socket that agents may talk to. With the index it also marks their processes.
     pub socket: PathBuf,
+    /// Whether it may read our terminal, if we have one; Ctrl-C then goes to it and not to us.
+    pub interactive: bool,
     /// Where each agent gets a cgroup of its own, if that is ours to give.
     pub cgroup: Option<Cgroup>,
 }
@@ -152,7 +154,15 @@ pub fn spawn(spec: &Spec, index: AgentIndex) -> Result<Started, SpawnError> {
     let (stdout, agents_stdout) = ends(stdout);
     let (stderr, agents_stderr) = ends(stderr);
     command.stdout(agents_stdout).stderr(agents_stderr);
-    let terminal = terminal::for_next_agent();
+    let terminal = if spec.interactive {
+        terminal::for_next_agent()
+    } else {
+        // In a group of its own it would be stopped at its first read.
+        if std::io::stdin().is_terminal() {
+            command.stdin(Stdio::null());
+        }
+        ChildTerminal::None
+    };
     ChildSetup {
         credentials: spec.user.as_ref().and_then(User::credentials),
         terminal,

@@ -1,6 +1,6 @@
 //! Who may read the terminal, when there is one.
 //!
-//! An agent is in a process group of its own. Were that group in the background, the kernel would
+//! An interactive agent is in a process group of its own too. Were that group in the background, the kernel would
 //! stop the agent at its first read, so it gets the foreground, as tini does it.
 
 use std::io::{IsTerminal, stdin};

@@ -60,6 +60,7 @@ pub fn shell(script: &str) -> Spec {
         stdout: Output::Inherit,
         stderr: Output::Inherit,
         socket: socket(),
+        interactive: true,
         cgroup: None,
     }
 }

@@ -59,6 +59,8 @@ struct Job {
 
 /// How many closed jobs are remembered, to recognise a late report of the same job.
 const REMEMBERED: usize = 64;
+/// No agent runs this many jobs at a time; who says so is lying, and must not cost memory.
+const MOST_OPEN: usize = 256;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Ledger {
@@ -135,7 +137,11 @@ impl Ledger {
                 job.began |= bit;
                 job.id = job.id.take().or(id);
             }
+            None if self.open.len() >= MOST_OPEN && !self.believed(by) => return changes,
             None => {
+                if self.open.len() >= MOST_OPEN {
+                    changes.push(self.close(0));
+                }
                 self.open.push(Job {
                     id: id.clone(),
                     began: bit,
@@ -146,7 +152,7 @@ impl Ledger {
                 changes.push(Change::Started { id });
             }
         }
-        if self.detectors[by.0] == DetectorKind::Edges {
+        if self.believed(by) {
             let at = position.unwrap_or(self.open.len() - 1);
             if !std::mem::replace(&mut self.open[at].counted, true) {
                 self.counted = self.counted.saturating_add(1);
@@ -169,7 +175,7 @@ impl Ledger {
         let Some(at) = position else {
             return self.finish_unseen(by, bit, id, outcome);
         };
-        let believed = self.detectors[by.0] == DetectorKind::Edges;
+        let believed = self.believed(by);
         let job = &mut self.open[at];
         job.ended |= bit;
         job.id = job.id.take().or(id);
@@ -234,7 +240,7 @@ impl Ledger {
             job.ended |= bit;
             return Vec::new();
         }
-        if self.detectors[by.0] != DetectorKind::Edges {
+        if !self.believed(by) {
             return Vec::new();
         }
         let mut changes = self.start(by, id.clone());
@@ -276,6 +282,10 @@ impl Ledger {
         jobs()
             .position(|job| same(job) && eligible(job))
             .or_else(|| jobs().position(|job| maybe(job) && eligible(job)))
+    }
+
+    fn believed(&self, by: DetectorIndex) -> bool {
+        self.detectors[by.0] == DetectorKind::Edges
     }
 
     fn bit(&self, by: DetectorIndex) -> Option<u64> {
@@ -337,6 +347,19 @@ mod tests {
             l.finish(HOOK, id(&n.to_string()), Outcome::Passed);
         }
         assert_eq!(l.started(), 1);
+    }
+
+    #[test]
+    fn a_flood_of_starts_costs_no_memory_and_hides_no_job() {
+        let mut l = ledger();
+        for n in 0..10_000 {
+            l.start(HOOK, id(&n.to_string()));
+        }
+        assert_eq!(l.running(), MOST_OPEN as u32);
+        l.start(LOG, id("real"));
+        assert_eq!((l.started(), l.running()), (1, MOST_OPEN as u32));
+        let ends = l.finish(LOG, id("real"), Outcome::Passed);
+        assert_eq!(ends.len(), 1);
     }
 
     #[test]

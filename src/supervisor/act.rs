@@ -40,6 +40,11 @@ impl Supervisor {
     fn say(&mut self, report: Report) {
         report::log(&report, clock::now());
         match report {
+            Report::RaceLost { .. } => {
+                if let Some(race) = &self.config.preset.notes.race {
+                    warn!(preset = self.config.preset.name, note = race, "preset.race");
+                }
+            }
             Report::AgentReady(agent) => self.take_baseline(agent),
             Report::ReturnedToService { .. } => self.returned_to_service(),
             _ => {}
@@ -49,8 +54,7 @@ impl Supervisor {
     fn spawn(&mut self, agent: AgentIndex) {
         if !self.spawned.insert(agent) {
             // What a crashed agent left behind works for nobody, and could hold its port or lock.
-            let owner = Owner::Agent { index: agent, main: None };
-            self.tree.sweep(owner, Sweep::Kill, &self.spared());
+            self.tree.sweep(self.owner(agent, None), Sweep::Kill, &self.spared());
         }
         match agent::spawn(&self.spec, agent) {
             Ok(started) => {
@@ -159,8 +163,18 @@ impl Supervisor {
     fn kill(&mut self, agent: AgentIndex) {
         let spared = self.spared();
         if let Some(running) = self.running.get(&agent) {
-            let main = Some(&running.process);
-            self.tree.sweep(Owner::Agent { index: agent, main }, Sweep::Kill, &spared);
+            let owner = self.owner(agent, Some(&running.process));
+            self.tree.sweep(owner, Sweep::Kill, &spared);
+        }
+    }
+
+    /// With one agent, everything below us is that agent's, marked or not. As PID 1 that would
+    /// take in whoever was started in the container from outside.
+    fn owner<'a>(&self, index: AgentIndex, main: Option<&'a Process>) -> Owner<'a> {
+        if self.config.agents == 1 && std::process::id() != 1 {
+            Owner::Everything
+        } else {
+            Owner::Agent { index, main }
         }
     }
 

@@ -15,6 +15,7 @@ mod state;
 mod status;
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -27,8 +28,8 @@ use tracing::{info, warn};
 use crate::agent::{self, Cgroup, Output, Process, Spec, Stream, Tree};
 use crate::cli::RunOptions;
 use crate::config::{self, Config};
-use crate::control::{Incoming, Reply, Request, Server, State};
-use crate::exit::Status;
+use crate::control::{BindError, Incoming, Reply, Request, Server, State};
+use crate::exit::{Status, Usage};
 use crate::instance::{Mode, Placement};
 use crate::lifecycle::{
     AgentIndex, DetectorIndex, DrainMethod, Event, Exit, Instant, Lifecycle, Observation, Phase,
@@ -147,7 +148,7 @@ async fn supervise(config: Config, given: RunOptions) -> anyhow::Result<Status> 
     let mut signals = Signals::new(signals).context("cannot handle signals")?;
     agent::become_subreaper().context("cannot adopt orphans")?;
     let agent_uid = config.user.as_ref().map(|user| user.uid.as_raw());
-    let mut control = Server::bind(&config.socket, agent_uid)?;
+    let mut control = listen(&config.socket, agent_uid)?;
     let mut alarm = Alarm::new().context("cannot make a timer")?;
     let (sender, mut inbox) = mpsc::channel(INBOX);
 
@@ -159,7 +160,7 @@ async fn supervise(config: Config, given: RunOptions) -> anyhow::Result<Status> 
             biased;
             Some(input) = inbox.recv() => supervisor.take(input),
             Some(signal) = signals.next() => supervisor.signalled(signal),
-            Some(call) = control.next() => supervisor.called(call),
+            Some(call) = next_call(&mut control) => supervisor.called(call),
             rung = alarm.ring() => {
                 rung.context("the timer failed")?;
                 supervisor.feed(Event::Tick);
@@ -167,12 +168,37 @@ async fn supervise(config: Config, given: RunOptions) -> anyhow::Result<Status> 
         }
     }
     supervisor.clean_up();
-    control.close().await;
+    if let Some(control) = control {
+        control.close().await;
+    }
     // Nobody reads it any more: threads that still have something to tell go on without.
     drop(inbox);
     let status = supervisor.status();
     supervisor.outputs.finish().await;
     Ok(status)
+}
+
+/// The control socket. Without one, jobs cannot be reported and nobody can ask, but the machine
+/// still has its limits; so only a wrong path or another supervisor is a reason not to start.
+fn listen(path: &Path, agent_uid: Option<u32>) -> anyhow::Result<Option<Server>> {
+    match Server::bind(path, agent_uid) {
+        Ok(server) => Ok(Some(server)),
+        Err(error @ (BindError::TooLong { .. } | BindError::NoSocket { .. })) => {
+            Err(Usage(error.to_string()).into())
+        }
+        Err(error @ BindError::Taken { .. }) => Err(error.into()),
+        Err(error @ BindError::Io { .. }) => {
+            warn!(%error, "control.unavailable");
+            Ok(None)
+        }
+    }
+}
+
+async fn next_call(control: &mut Option<Server>) -> Option<Incoming> {
+    match control {
+        Some(server) => server.next().await,
+        None => std::future::pending().await,
+    }
 }
 
 impl Supervisor {
@@ -383,6 +409,7 @@ impl Supervisor {
 
     /// A machine that stays keeps nothing that would keep a next supervisor from working.
     fn clean_up(&mut self) {
+        self.tree.remove_cgroups();
         if self.stays {
             self.machine.forget();
             if let Some(state) = &self.state {
@@ -437,6 +464,8 @@ fn spec(config: &Config) -> Spec {
         stdout: output(Stream::Stdout),
         stderr: output(Stream::Stderr),
         socket: config.socket.clone(),
+        // With a machine to end, Ctrl-C must drain: it is for us.
+        interactive: config.retire.mode == Mode::Exit,
         cgroup: Cgroup::delegated(),
     }
 }
