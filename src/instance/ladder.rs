@@ -224,8 +224,11 @@ impl<'a, C: Cloud, H: Host> Climber<'a, C, H> {
                 Step::Hold => self.hold().await,
                 Step::AwaitEnd if plan.dry_run => return LadderOutcome::Exit,
                 Step::AwaitEnd => {
-                    tokio::time::sleep(plan.timing.end_patience).await;
-                    warn!(rung = self.position.rung().as_str(), "retire.still_here");
+                    let (rung, patience) =
+                        (self.position.rung().as_str(), plan.timing.end_patience);
+                    info!(rung, seconds = patience.as_secs(), "retire.rung");
+                    tokio::time::sleep(patience).await;
+                    warn!(rung, "retire.still_here");
                     Answer::Done
                 }
                 Step::PowerOff => return self.power_off().await,

@@ -31,12 +31,11 @@ mod record;
 #[cfg(feature = "aws")]
 mod tls;
 
-pub use api::{ApiError, Call, Cloud};
 #[cfg(feature = "aws")]
 pub use aws::Clients;
 pub use deadman::{Armed, arm, watchdog_main};
 pub use identify::identify;
-pub use identity::{GroupName, Identity, InstanceId, Membership, Placement};
+pub use identity::Placement;
 pub use ladder::{Host, LadderOutcome, Plan, Retirement, Timing, climb, detach_early, longest_climb};
 pub use mode::Mode;
 #[cfg(not(feature = "aws"))]

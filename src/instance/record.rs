@@ -116,6 +116,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::instance::api::Call;
     use crate::instance::policy;
 
     #[test]
@@ -123,10 +124,7 @@ mod tests {
         let placement = Placement::Unknown;
         let reason = Reason::MaxJobs;
         let mut position = Position::start(Mode::Auto, &placement, policy::leave(reason), true);
-        position.count(
-            crate::instance::Call::Terminate,
-            Some("UnauthorizedOperation"),
-        );
+        position.count(Call::Terminate, Some("UnauthorizedOperation"));
         let work = Work {
             started: 3,
             tally: Tally {
