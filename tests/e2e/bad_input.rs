@@ -141,7 +141,7 @@ fn a_state_file_that_is_stale_or_hostile_is_put_aside() {
     for content in ["", "{", "\0\0\0\0", "[]", "nonsense", stale, hostile, &huge] {
         let bed = TestBed::new();
         bed.write("state/state.json", content);
-        let agent = bed.agent("--job-ms 10 --first-ms 50");
+        let agent = bed.agent("--job-ms 250");
         let run = bed.run(
             "--retire poweroff --preset buildkite --max-jobs 2",
             &agent.argv(),
@@ -157,7 +157,7 @@ fn a_state_file_that_is_stale_or_hostile_is_put_aside() {
 fn without_a_place_for_its_state_it_still_works() {
     let bed = TestBed::new();
     bed.set_env("CLOCKOUT_STATE_DIR", "/proc/nowhere");
-    let agent = bed.agent("--job-ms 10");
+    let agent = bed.agent("--job-ms 250");
     let run = bed.run(
         "--retire poweroff --preset buildkite --max-jobs 1",
         &agent.argv(),
@@ -176,7 +176,7 @@ fn a_full_disk_stops_neither_the_agent_nor_the_end() {
     std::fs::create_dir(bed.path("full")).expect("a directory");
     let full = bed.path("full").display().to_string();
     bed.set_env("CLOCKOUT_STATE_DIR", &full);
-    let agent = bed.agent("--job-ms 10");
+    let agent = bed.agent("--job-ms 250");
     // A file system of one page, already full, in a mount namespace of its own.
     let line = format!(
         "mount -t tmpfs -o size=4k none {full} && head -c 4096 /dev/zero > {full}/fill; \

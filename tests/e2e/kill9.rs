@@ -1,6 +1,7 @@
 //! `kill -9` of the supervisor at random moments of drain and retirement, each time restarted:
 //! the instance ends terminated exactly once, and is never decremented twice.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
@@ -10,23 +11,31 @@ use crate::support::{Cloud, Fault, TestBed, Times, wait_until};
 const MOMENTS: usize = 50;
 /// At a time: most of a moment is waiting.
 const AT_ONCE: usize = 4;
+/// From the drain's beginning to the end of the instance it takes about so long.
+const WHOLE_WAY: Duration = Duration::from_millis(500);
 
 #[test]
 fn killed_at_any_moment_the_machine_ends_exactly_once() {
     let seed = seed();
     println!("CLOCKOUT_TEST_SEED={seed} repeats these moments");
     let mut random = fastrand::Rng::with_seed(seed);
-    let moments: Vec<_> = (0..MOMENTS).map(|n| (n, random.u64(..))).collect();
+    let moments: Vec<_> = (0..MOMENTS).map(|_| random.u64(..)).collect();
     let moments = Mutex::new(moments);
+    let landed = Mutex::new(BTreeMap::<String, u32>::new());
     thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
-                while let Some((number, seed)) = next(&moments) {
-                    moment(number, &mut fastrand::Rng::with_seed(seed));
+                while let Some(seed) = next(&moments) {
+                    for last_word in moment(&mut fastrand::Rng::with_seed(seed)) {
+                        let mut landed = landed.lock().expect("no holder panics");
+                        *landed.entry(last_word).or_default() += 1;
+                    }
                 }
             });
         }
     });
+    let landed = landed.into_inner().expect("no holder panicked");
+    println!("killed after it had last said: {landed:#?}");
 }
 
 fn seed() -> u64 {
@@ -34,21 +43,19 @@ fn seed() -> u64 {
     given.map_or_else(|| fastrand::u64(..), |seed| seed.parse().expect("a number"))
 }
 
-fn next(moments: &Mutex<Vec<(usize, u64)>>) -> Option<(usize, u64)> {
+fn next(moments: &Mutex<Vec<u64>>) -> Option<u64> {
     moments.lock().expect("no holder panics").pop()
 }
 
-/// One machine that drains after its first job, and dies once or more on the way.
-fn moment(number: usize, random: &mut fastrand::Rng) {
+/// One machine that drains at its first job, and whose supervisor dies once or more on the way;
+/// what each had last said.
+fn moment(random: &mut fastrand::Rng) -> Vec<String> {
     let cloud = Cloud::start();
     let group = cloud.group(0, 3, 5);
     let instance = group.members().remove(0);
-    // Every answer takes a while, so that the kill falls between sending and hearing of it.
-    cloud.fail(
-        "*",
-        Fault::Slow(Duration::from_millis(random.u64(5..40))),
-        Times::Forever,
-    );
+    // Every answer takes a while, so that some die between a call and its answer.
+    let delay = Duration::from_millis(random.u64(5..40));
+    cloud.fail("*", Fault::Slow(delay), Times::Forever);
     let trouble = [
         None,
         Some(("DetachInstances", Fault::Lost, Times::N(1))),
@@ -62,35 +69,37 @@ fn moment(number: usize, random: &mut fastrand::Rng) {
     let agent = bed.agent("--job-ms 100");
     let start = || bed.run("--preset buildkite --max-jobs 1", &agent.argv());
 
+    let mut last_words = Vec::new();
     let mut run = start();
     run.wait_event("drain.began");
     for _ in 0..random.usize(1..=3) {
-        // The whole way takes about so long.
-        thread::sleep(Duration::from_micros(random.u64(0..350_000)));
+        thread::sleep(WHOLE_WAY.mul_f64(random.f64()));
         run.kill_9();
+        let last_word = run.log().last().map(|line| line.event().to_owned());
+        last_words.push(last_word.unwrap_or_else(|| "nothing".to_owned()));
         run = start();
     }
     let cloud = bed.cloud();
-    wait_until("the end of the instance", || {
-        cloud.instance_state(&instance) == "terminated"
-    });
-    // Nothing is left to do, and nothing more is done by one that finds itself terminated.
+    let terminated = || cloud.instance_state(&instance) == "terminated";
+    wait_until("the end of the instance", terminated);
+    // One that starts on a machine that is going has nothing left to do.
     run.kill_9();
     let run = start();
-    run.wait_event("retire.rung");
+    run.wait_event("retire.resumed");
+
     let calls = cloud.changes();
+    assert_eq!(cloud.terminations(&instance), 1, "{calls:?}");
+    assert_eq!(cloud.decrements(&instance), 1, "{calls:?}");
     assert_eq!(
-        cloud.terminations(&instance),
-        1,
-        "moment {number}: {calls:?}"
+        (group.desired(), group.launched().len()),
+        (2, 3),
+        "{calls:?}"
     );
-    assert_eq!(cloud.decrements(&instance), 1, "moment {number}: {calls:?}");
-    assert_eq!(group.desired(), 2, "moment {number}: {calls:?}");
-    assert_eq!(group.launched().len(), 3, "moment {number}: {calls:?}");
-    assert_eq!(agent.count("started"), 1, "moment {number}: no second job");
+    let jobs = ["started", "finished", "canceled"].map(|name| agent.count(name));
     assert_eq!(
-        agent.count("canceled"),
-        0,
-        "moment {number}: the job was let finish"
+        jobs,
+        [1, 1, 0],
+        "the job was let finish, and no other began"
     );
+    last_words
 }

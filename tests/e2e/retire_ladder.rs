@@ -460,7 +460,7 @@ fn the_last_words_are_one_record() {
     let (bed, _, instance) = machine(0, 2);
     bed.cloud()
         .fail("DetachInstances", Fault::Throttled, Times::N(2));
-    let agent = bed.agent("--job-ms 20");
+    let agent = bed.agent("--job-ms 250");
     let run = bed.run("--preset buildkite --max-jobs 2", &agent.argv());
     wait_terminated(&bed, &instance);
     let record = run.wait_event("retire.done").field("record");

@@ -132,7 +132,7 @@ impl TestBed {
             ("CLOCKOUT_STATE_DIR", path("state")),
             ("CLOCKOUT_SOCKET", path("socket")),
             ("CLOCKOUT_LOG_FORMAT", "json".to_owned()),
-            ("CLOCKOUT_LOG_LEVEL", "debug".to_owned()),
+            ("CLOCKOUT_LOG_LEVEL", "info".to_owned()),
         ] {
             env.entry(name.to_owned()).or_insert(value);
         }
