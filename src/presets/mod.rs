@@ -19,6 +19,7 @@ mod drain;
 mod find;
 mod format;
 mod pattern;
+mod program;
 mod watch;
 
 use std::ffi::{OsStr, OsString};
@@ -167,7 +168,9 @@ impl Library {
 
     fn for_program(&self, program: &OsStr) -> Result<Preset, PresetError> {
         let program = find::base_name(program);
-        let built_in = BUILT_IN.iter().map(|(name, _)| *name);
+        let built_in = BUILT_IN.iter();
+        let built_in = built_in.filter(|(_, text)| program::may_match(text, program));
+        let built_in = built_in.map(|(name, _)| *name);
         for name in self.own.iter().map(String::as_str).chain(built_in) {
             let preset = self.load(name)?;
             if preset.matches(program) {

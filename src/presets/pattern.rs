@@ -228,7 +228,7 @@ pub fn compile(text: &str) -> Result<Regex, String> {
 
 /// Literals of which every match contains one, as long as can be; none when they would be so
 /// short, or so many, that looking for them saves nothing.
-fn required_literals(text: &str) -> Vec<Vec<u8>> {
+pub fn required_literals(text: &str) -> Vec<Vec<u8>> {
     use regex_syntax::hir::{Hir, HirKind};
 
     const SHORTEST: usize = 3;

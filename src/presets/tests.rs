@@ -27,6 +27,19 @@ fn every_built_in_preset_is_valid() {
 }
 
 #[test]
+fn every_built_in_preset_can_be_passed_over_unread() {
+    for (name, text) in BUILT_IN {
+        let table: toml::Table = toml::from_str(text).expect("valid");
+        let names = table.get("match_program").and_then(toml::Value::as_array);
+        let names = names.into_iter().flatten().map(|name| name.as_str());
+        let names: Option<Vec<&str>> = names.collect();
+        let found: Vec<&str> = program::names(text).collect();
+        let hint = "write match_program on one line, in single quotes";
+        assert_eq!(Some(found), names, "{name}: {hint}");
+    }
+}
+
+#[test]
 fn a_program_chooses_its_preset_and_any_other_is_generic() {
     let (_dir, library) = own(&[("mine.toml", b"match_program = ['my-agent-\\d+']")]);
     for (program, name) in [
