@@ -188,7 +188,11 @@ pub struct RunOptions {
     pub user: Option<String>,
 
     /// How this machine ends [default: auto].
-    #[arg(long, env = "CLOCKOUT_RETIRE", value_name = "auto|detach|terminate|poweroff|exit")]
+    #[arg(
+        long,
+        env = "CLOCKOUT_RETIRE",
+        value_name = "auto|detach|terminate|poweroff|exit"
+    )]
     pub retire: Option<Mode>,
 
     /// Leave the group when the drain begins, so that it can grow at once.
@@ -266,7 +270,10 @@ pub fn parse() -> Result<Cli, crate::exit::Usage> {
 /// clap explains itself in a paragraph with the usage below; the log wants a line.
 fn one_line(text: &str) -> String {
     let paragraph = text.split("\nUsage:").next().unwrap_or(text);
-    let lines = paragraph.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines = paragraph
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty());
     let noise = ["For more information", "tip: to pass"];
     let kept = lines.filter(|line| !noise.iter().any(|start| line.starts_with(start)));
     let joined = kept.collect::<Vec<_>>().join("; ");

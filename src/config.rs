@@ -75,9 +75,25 @@ pub fn gather(given: &RunOptions) -> Result<RunOptions, Usage> {
         ($($field:ident),*) => { $(options.$field = options.$field.take().or(file.$field);)* };
     }
     fill!(
-        preset, max_jobs, idle_timeout, max_lifetime, boot_timeout, drain_timeout, agents, slots,
-        user, retire, detach_early, poweroff_command, before_retire, hook_timeout, state_dir,
-        socket, log_format, log_level, dry_run
+        preset,
+        max_jobs,
+        idle_timeout,
+        max_lifetime,
+        boot_timeout,
+        drain_timeout,
+        agents,
+        slots,
+        user,
+        retire,
+        detach_early,
+        poweroff_command,
+        before_retire,
+        hook_timeout,
+        state_dir,
+        socket,
+        log_format,
+        log_level,
+        dry_run
     );
     Ok(options)
 }
@@ -89,7 +105,9 @@ fn read_file(path: &Path) -> Result<File, Usage> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(File::default()),
         Err(error) => {
             let path = path.display();
-            return Err(Usage(format!("cannot read the configuration {path}: {error}")));
+            return Err(Usage(format!(
+                "cannot read the configuration {path}: {error}"
+            )));
         }
     };
     let text = String::from_utf8(bytes).map_err(|error| {
@@ -97,7 +115,10 @@ fn read_file(path: &Path) -> Result<File, Usage> {
             .iter()
             .filter(|byte| **byte == b'\n')
             .count();
-        Usage(format!("{}:{line}: not UTF-8, save the file as UTF-8", path.display()))
+        Usage(format!(
+            "{}:{line}: not UTF-8, save the file as UTF-8",
+            path.display()
+        ))
     })?;
     let name = path.display().to_string();
     toml::from_str(&text).map_err(|error| Usage(toml_error::explain(&name, &text, &error)))
@@ -116,7 +137,9 @@ impl Config {
         let read_off = preset.slots(&agent);
         let slots = options.slots.or(read_off).unwrap_or(preset.default_slots());
         if slots == 0 {
-            return Err(Usage("--slots 0 is refused: an agent runs at least 1 job".to_owned()));
+            return Err(Usage(
+                "--slots 0 is refused: an agent runs at least 1 job".to_owned(),
+            ));
         }
         let limits = limits(&options);
         check_max_jobs(limits.max_jobs, slots)?;
@@ -134,7 +157,9 @@ impl Config {
                 detach_early: options.detach_early.unwrap_or(false),
                 poweroff_command: options.poweroff_command.map(|words| words.0),
                 before_retire: options.before_retire.unwrap_or_default(),
-                hook_timeout: options.hook_timeout.map_or(Duration::from_secs(60), |t| t.0),
+                hook_timeout: options
+                    .hook_timeout
+                    .map_or(Duration::from_secs(60), |t| t.0),
                 dry_run: options.dry_run.unwrap_or(false),
             },
             state_dir: options.state_dir.unwrap_or_else(default_state_dir),
@@ -396,15 +421,22 @@ mod tests {
         for bad in ["", "10", "-5m", "10 parsecs", "∞"] {
             assert!(bad.parse::<DurationLimit>().is_err(), "{bad}");
         }
-        assert!("0".parse::<JobLimit>().expect_err("refused").contains("unlimited"));
+        assert!(
+            "0".parse::<JobLimit>()
+                .expect_err("refused")
+                .contains("unlimited")
+        );
     }
 
     #[test]
     fn flags_come_before_the_file() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("clockout.toml");
-        std::fs::write(&path, "[run]\nmax_jobs = 3\nidle_timeout = \"5m\"\nagents = 2\n")
-            .expect("written");
+        std::fs::write(
+            &path,
+            "[run]\nmax_jobs = 3\nidle_timeout = \"5m\"\nagents = 2\n",
+        )
+        .expect("written");
         let given = RunOptions {
             config: Some(path),
             idle_timeout: Some(seconds(60)),
@@ -425,7 +457,10 @@ mod tests {
             read_file(&path).expect_err("refused").0
         };
         let error = explain(b"[run]\nmax_job = 3\n");
-        assert!(error.contains(":2:") && error.contains("'max_jobs'"), "{error}");
+        assert!(
+            error.contains(":2:") && error.contains("'max_jobs'"),
+            "{error}"
+        );
         let error = explain(b"[run]\nidle_timeout = 0\n");
         assert!(error.contains(":2:") && error.contains("never"), "{error}");
         let error = explain(b"[run]\n# \xff\n");

@@ -21,14 +21,26 @@ pub struct Children {
     spec: ChildDetector,
     /// There when the agent was ready: the agent's own helpers.
     baseline: HashSet<(i32, u64)>,
+    /// Who started until then, in ticks after boot, is one too.
+    settled_at: u64,
 }
+
+/// `/proc` counts time in these (USER_HZ, the same on every Linux architecture that we build for).
+const TICKS_PER_SECOND: u64 = 100;
 
 impl Children {
     /// `at_ready`: all descendants of the agent when it was seen ready, by pid and start time.
-    pub fn new(spec: &ChildDetector, at_ready: impl IntoIterator<Item = (i32, u64)>) -> Children {
+    /// `started`: the agent's own start time, in ticks after boot.
+    pub fn new(
+        spec: &ChildDetector,
+        at_ready: impl IntoIterator<Item = (i32, u64)>,
+        started: u64,
+    ) -> Children {
+        let settle = spec.settle.as_millis() as u64 * TICKS_PER_SECOND / 1000;
         Children {
             spec: spec.clone(),
             baseline: at_ready.into_iter().collect(),
+            settled_at: started.saturating_add(settle),
         }
     }
 
@@ -59,7 +71,10 @@ impl Children {
     fn is_work(&self, process: &Process) -> bool {
         match &self.spec.comm {
             Some(comm) => comm.is_match(&process.comm),
-            None => !self.baseline.contains(&(process.pid, process.start_time)),
+            None => {
+                let own = self.baseline.contains(&(process.pid, process.start_time));
+                !own && process.start_time > self.settled_at
+            }
         }
     }
 }
@@ -88,15 +103,26 @@ mod tests {
     #[test]
     fn what_was_there_at_ready_is_no_work() {
         let helper = process(11, 10, "helper");
-        let children = Children::new(&spec(""), [(11, 100)]);
+        let children = Children::new(&spec(""), [(11, 100)], 50);
         assert_eq!(children.observe(std::slice::from_ref(&helper)), jobs(0));
         let job = process(12, 10, "sh");
         assert_eq!(children.observe(&[helper, job]), jobs(1));
     }
 
     #[test]
+    fn an_agent_that_a_script_starts_is_no_work() {
+        let children = Children::new(&spec("settle = \"1s\""), [], 50);
+        let at = |start_time| Process {
+            start_time,
+            ..process(11, 10, "agent")
+        };
+        assert_eq!(children.observe(&[at(150)]), jobs(0));
+        assert_eq!(children.observe(&[at(151)]), jobs(1));
+    }
+
+    #[test]
     fn a_job_with_its_own_children_is_one_job() {
-        let children = Children::new(&spec(""), [(11, 100)]);
+        let children = Children::new(&spec(""), [(11, 100)], 50);
         let tree = [
             process(11, 10, "helper"),
             process(20, 11, "sh"),
@@ -109,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_number_used_again_is_another_process() {
-        let children = Children::new(&spec(""), [(11, 100)]);
+        let children = Children::new(&spec(""), [(11, 100)], 50);
         let reused = Process {
             start_time: 101,
             ..process(11, 10, "sh")
@@ -120,7 +146,7 @@ mod tests {
     #[test]
     fn with_a_name_only_that_is_work_even_when_it_was_there() {
         let worker = process(20, 10, "Runner.Worker");
-        let children = Children::new(&spec(r"comm = '^Runner\.Worker$'"), [(20, 100)]);
+        let children = Children::new(&spec(r"comm = '^Runner\.Worker$'"), [(20, 100)], 50);
         let others = [process(11, 10, "node"), worker];
         assert_eq!(children.observe(&others), jobs(1));
         assert_eq!(children.observe(&others[..1]), jobs(0));

@@ -143,7 +143,7 @@ impl<'de> Deserialize<'de> for SignalName {
     }
 }
 
-fn duration<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
+pub(super) fn duration<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(input)?;
     match humantime::parse_duration(&text) {
         Ok(time) if time.is_zero() => Err(Error::custom("zero is refused: write how long")),

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use regex::bytes::Regex;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -13,6 +14,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
 use super::drain::{Cancel, Drain};
+use super::drain::duration;
 use super::find::Setting;
 use super::pattern::{Pattern, Pointer, compile, one_or_many};
 pub use crate::agent::Stream;
@@ -260,6 +262,9 @@ pub struct ChildDetector {
     /// Only those with this name (the kernel keeps its first 15 bytes); without it, any.
     #[serde(default, deserialize_with = "regex_or_none")]
     pub comm: Option<Regex>,
+    /// What starts this soon after the agent is its own: a script's agent, a helper.
+    #[serde(default, deserialize_with = "duration")]
+    pub settle: Duration,
     #[serde(default)]
     pub counts: bool,
 }

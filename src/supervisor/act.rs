@@ -54,7 +54,8 @@ impl Supervisor {
     fn spawn(&mut self, agent: AgentIndex) {
         if !self.spawned.insert(agent) {
             // What a crashed agent left behind works for nobody, and could hold its port or lock.
-            self.tree.sweep(self.owner(agent, None), Sweep::Kill, &self.spared());
+            self.tree
+                .sweep(self.owner(agent, None), Sweep::Kill, &self.spared());
         }
         match agent::spawn(&self.spec, agent) {
             Ok(started) => {
@@ -68,7 +69,8 @@ impl Supervisor {
                     (Stream::Stderr, started.stderr),
                 ];
                 self.outputs.tap(agent, &argv, ends);
-                self.running.insert(agent, Running::new(started.process, &detectors));
+                self.running
+                    .insert(agent, Running::new(started.process, &detectors));
                 self.spawn_failure = None;
                 self.save();
                 self.events.push_back(Event::Spawned(agent));
@@ -90,9 +92,8 @@ impl Supervisor {
                 continue;
             }
             let known = processes.iter().find(|process| process.agent == agent);
-            let alive = known.and_then(|known| {
-                Process::adopt(Pid::from_raw(known.pid), known.start_time)
-            });
+            let alive =
+                known.and_then(|known| Process::adopt(Pid::from_raw(known.pid), known.start_time));
             let Some(process) = alive else {
                 self.events.push_back(Event::Exited(agent, Exit::Unknown));
                 continue;
@@ -103,7 +104,9 @@ impl Supervisor {
             self.outputs.tap_again(agent, &argv, &process);
             self.watch(agent, &process);
             let mut running = Running::new(process, &detectors);
-            running.probes.set_baseline(known.into_iter().flat_map(|known| known.own.clone()));
+            let own = known.into_iter().flat_map(|known| known.own.clone());
+            let started = running.process.start_time();
+            running.probes.set_baseline(own, started);
             self.running.insert(agent, running);
             self.spawned.insert(agent);
             self.adopted = true;

@@ -155,14 +155,17 @@ async fn supervise(config: Config, given: RunOptions) -> anyhow::Result<Status> 
     let mut supervisor = Supervisor::start(config, given, sender);
     while !supervisor.done {
         alarm.set(supervisor.life.next_deadline())?;
-        // In this order: what happened before a deadline is told before the deadline.
         tokio::select! {
-            biased;
             Some(input) = inbox.recv() => supervisor.take(input),
             Some(signal) = signals.next() => supervisor.signalled(signal),
             Some(call) = next_call(&mut control) => supervisor.called(call),
             rung = alarm.ring() => {
                 rung.context("the timer failed")?;
+                // What happened before a deadline is told before the deadline.
+                for _ in 0..INBOX {
+                    let Ok(input) = inbox.try_recv() else { break };
+                    supervisor.take(input);
+                }
                 supervisor.feed(Event::Tick);
             }
         }

@@ -47,14 +47,17 @@ impl Probes {
     }
 
     /// These processes are the agent's own.
-    pub fn set_baseline(&mut self, own: impl IntoIterator<Item = (i32, u64)>) {
+    pub fn set_baseline(&mut self, own: impl IntoIterator<Item = (i32, u64)>, started: u64) {
         let spec = self.child.as_ref().map(|(_, spec)| spec);
-        self.children = spec.map(|spec| Children::new(spec, own));
+        self.children = spec.map(|spec| Children::new(spec, own, started));
     }
 
     /// To be stored, and set again by the next supervisor.
     pub fn baseline(&self) -> Vec<(i32, u64)> {
-        self.children.as_ref().map(Children::baseline).unwrap_or_default()
+        self.children
+            .as_ref()
+            .map(Children::baseline)
+            .unwrap_or_default()
     }
 
     fn child(&self, pid: Pid) -> Option<(DetectorIndex, Observation)> {
@@ -84,7 +87,10 @@ impl Supervisor {
         };
         if running.probes.child.is_some() {
             let own = below(running.process.pid()).into_iter();
-            running.probes.set_baseline(own.map(|process| (process.pid, process.start_time)));
+            let own = own.map(|process| (process.pid, process.start_time));
+            running
+                .probes
+                .set_baseline(own, running.process.start_time());
         }
     }
 
