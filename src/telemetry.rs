@@ -5,7 +5,10 @@ use std::os::fd::AsFd;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{LogFormat, LogLevel, Logging};
 
@@ -13,7 +16,11 @@ use crate::config::{LogFormat, LogLevel, Logging};
 pub fn init(logging: Logging) {
     let format = logging.format.unwrap_or_else(|| {
         let terminal = std::io::stderr().is_terminal();
-        if terminal { LogFormat::Text } else { LogFormat::Json }
+        if terminal {
+            LogFormat::Text
+        } else {
+            LogFormat::Json
+        }
     });
     let level = match logging.level {
         LogLevel::Error => LevelFilter::ERROR,
@@ -21,14 +28,18 @@ pub fn init(logging: Logging) {
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
     };
-    let lines = tracing_subscriber::fmt()
-        .with_max_level(level)
+    // Of the libraries only what a person must know: the SDK tells a novel at debug.
+    let filter = Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target(env!("CARGO_CRATE_NAME"), level);
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(Lines)
         .with_target(false)
         .with_ansi(false);
+    let registry = tracing_subscriber::registry().with(filter);
     match format {
-        LogFormat::Text => lines.init(),
-        LogFormat::Json => lines.json().flatten_event(true).init(),
+        LogFormat::Text => registry.with(lines).init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).init(),
     }
 }
 

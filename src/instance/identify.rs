@@ -1,5 +1,6 @@
 //! Finding out which machine this is.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
@@ -16,6 +17,15 @@ const TAGS: &str = "meta-data/tags/instance/";
 const BACKOFF: Duration = Duration::from_millis(500);
 const BACKOFF_CAP: Duration = Duration::from_secs(5);
 const GROUP_TRIES: u32 = 5;
+
+/// Whether this is a container, of which a machine has many, rather than a machine. Who names a
+/// metadata service means that service's machine.
+pub fn is_container() -> bool {
+    let marked = ["/.dockerenv", "/run/.containerenv"];
+    Imds::configured_endpoint().is_none()
+        && (marked.iter().any(|path| Path::new(path).exists())
+            || std::env::var_os("KUBERNETES_SERVICE_HOST").is_some())
+}
 
 /// What machine this is. Elsewhere than on EC2 known at once; there, the metadata service is
 /// asked again until it has answered or `patience` is over.

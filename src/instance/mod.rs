@@ -34,7 +34,7 @@ mod tls;
 #[cfg(feature = "aws")]
 pub use aws::Clients;
 pub use deadman::{Armed, arm, watchdog_main};
-pub use identify::identify;
+pub use identify::{identify, is_container};
 pub use identity::Placement;
 pub use ladder::{Host, LadderOutcome, Plan, Retirement, Timing, climb, detach_early, longest_climb};
 pub use mode::Mode;

@@ -46,6 +46,10 @@ impl Supervisor {
                 }
             }
             Report::AgentReady(agent) => self.take_baseline(agent),
+            // Connections made when the drain began may have been closed since.
+            Report::JobFinished { .. } if self.preparing && self.life.running() == 0 => {
+                self.prepare_clients();
+            }
             Report::ReturnedToService { .. } => self.returned_to_service(),
             _ => {}
         }
@@ -115,12 +119,13 @@ impl Supervisor {
 
     /// Tells the end of a process that is not our child.
     fn watch(&self, agent: AgentIndex, process: &Process) {
-        let Some(process) = Process::adopt(process.pid(), process.start_time()) else {
-            return;
-        };
+        let watched = Process::adopt(process.pid(), process.start_time());
         let inbox = self.inbox.clone();
         tokio::spawn(async move {
-            process.exited().await;
+            // None: it has ended since.
+            if let Some(process) = watched {
+                process.exited().await;
+            }
             let _ = inbox.send(Input::AdoptedExited(agent)).await;
         });
     }

@@ -255,14 +255,15 @@ impl Supervisor {
         if ends_machine {
             supervisor.find_placement();
         }
-        if fits {
+        if ends_machine {
             supervisor.machine.recall();
+        }
+        if fits {
             supervisor.adopt(processes);
         } else {
-            if supervisor.unfinished.is_some() {
-                supervisor.machine.recall();
-            } else {
+            if ends_machine && supervisor.unfinished.is_none() {
                 supervisor.machine.forget();
+                supervisor.disarm_dead_man();
             }
             supervisor.end_strangers(processes);
         }

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use nix::unistd::Pid;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
@@ -20,10 +22,10 @@ use crate::agent::Process;
 use crate::config::Config;
 use crate::exit::Status;
 use crate::instance::{
-    self, Armed, Clients, Host, LadderOutcome, Mode, Placement, Plan, Position, Retirement,
-    Runner, Timing, Work, climb, identify, longest_climb,
+    self, Armed, Clients, Host, LadderOutcome, Mode, Placement, Plan, Position, Retirement, Runner,
+    Timing, Work, climb, identify, longest_climb,
 };
-use crate::lifecycle::{Event, Exit, Phase, Reason};
+use crate::lifecycle::{Event, Exit, Instant, Phase, Reason};
 
 /// How long retirement waits to learn what machine this is.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -47,7 +49,9 @@ struct Shared {
     journal: PathBuf,
     /// Where the ladder stands, as the journal has it.
     position: Mutex<Option<Position>>,
-    armed: Mutex<Option<(Armed, crate::lifecycle::Instant)>>,
+    dead_man: PathBuf,
+    /// The dead-man and when it acts, as its file has it: it outlives us.
+    armed: Mutex<Option<(Armed, Instant)>>,
 }
 
 impl Machine {
@@ -66,6 +70,7 @@ impl Machine {
             shared: Arc::new(Shared {
                 journal: config.state_dir.join("retirement.json"),
                 position: Mutex::new(None),
+                dead_man: config.state_dir.join("dead-man.json"),
                 armed: Mutex::new(None),
             }),
             clients: None,
@@ -73,9 +78,10 @@ impl Machine {
         }
     }
 
-    /// Takes up the position that an earlier process recorded.
+    /// Takes up what an earlier process recorded.
     pub fn recall(&self) {
-        *lock(&self.shared.position) = self.shared.read();
+        *lock(&self.shared.position) = read(&self.shared.journal);
+        *lock(&self.shared.armed) = read(&self.shared.dead_man);
     }
 
     /// A new life: an older retirement was not this one's.
@@ -91,7 +97,9 @@ impl Machine {
 
     /// AWS has agreed to end the instance.
     pub fn is_going(&self) -> bool {
-        lock(&self.shared.position).as_ref().is_some_and(Position::is_going)
+        lock(&self.shared.position)
+            .as_ref()
+            .is_some_and(Position::is_going)
     }
 }
 
@@ -99,18 +107,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("nobody panics while holding it")
 }
 
-impl Shared {
-    fn read(&self) -> Option<Position> {
-        let text = fs::read(&self.journal).ok()?;
-        match serde_json::from_slice(&text) {
-            Ok(position) => Some(position),
-            Err(error) => {
-                warn!(path = %self.journal.display(), %error, "retire.position_unreadable");
-                None
-            }
+/// What an earlier process wrote, if that can be read.
+fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    let text = fs::read(path).ok()?;
+    match serde_json::from_slice(&text) {
+        Ok(value) => Some(value),
+        Err(error) => {
+            warn!(path = %path.display(), %error, "state.ignored");
+            None
         }
     }
+}
 
+impl Shared {
     /// On disk before the call is sent, also against a reboot.
     fn record(&self, position: &Position) {
         if let Err(error) = write_through(&self.journal, position) {
@@ -127,14 +136,21 @@ impl Shared {
     /// One dead-man at a time; the new one is armed before the old one goes.
     async fn rearm(&self, after: Duration, plan: &Plan, runner: &mut impl Runner) {
         let until = clock::now().after(after);
-        if lock(&self.armed).as_ref().is_some_and(|(_, at)| *at >= until) {
+        if lock(&self.armed)
+            .as_ref()
+            .is_some_and(|(_, at)| *at >= until)
+        {
             return;
         }
         let command = plan.poweroff_command.as_deref();
         let Some(armed) = instance::arm(runner, after, command).await else {
             return;
         };
-        let old = lock(&self.armed).replace((armed, until));
+        let new = (armed, until);
+        if let Err(error) = write_through(&self.dead_man, &new) {
+            warn!(path = %self.dead_man.display(), %error, "state.unwritable");
+        }
+        let old = lock(&self.armed).replace(new);
         if let Some((old, _)) = old {
             old.disarm(runner).await;
         }
@@ -144,16 +160,17 @@ impl Shared {
         let armed = lock(&self.armed).take();
         if let Some((armed, _)) = armed {
             armed.disarm(runner).await;
+            let _ = fs::remove_file(&self.dead_man);
         }
     }
 }
 
-fn write_through(path: &Path, position: &Position) -> std::io::Result<()> {
+fn write_through(path: &Path, value: &impl Serialize) -> std::io::Result<()> {
     let new = path.with_extension("json.new");
     let mut options = fs::OpenOptions::new();
     let options = options.create(true).write(true).truncate(true).mode(0o600);
     let mut file = options.open(&new)?;
-    file.write_all(&serde_json::to_vec(position)?)?;
+    file.write_all(&serde_json::to_vec(value)?)?;
     file.sync_data()?;
     fs::rename(&new, path)
 }
@@ -192,6 +209,14 @@ impl Host for Hands {
 impl Supervisor {
     /// Learns in the background what machine this is.
     pub(super) fn find_placement(&self) {
+        if self.config.retire.mode == Mode::Auto && instance::is_container() {
+            // Its host may be everybody's; who means it says so with --retire.
+            info!("instance.container: there is no machine to end, only this container");
+            let inbox = self.inbox.clone();
+            let told = Input::Placement(Placement::NotOnEc2);
+            tokio::spawn(async move { inbox.send(told).await });
+            return;
+        }
         let inbox = self.inbox.clone();
         tokio::spawn(async move {
             loop {
@@ -245,7 +270,7 @@ impl Supervisor {
     }
 
     /// The first call of the ladder must not wait for credentials and TLS.
-    fn prepare_clients(&self) {
+    pub(super) fn prepare_clients(&self) {
         let placement = self.placement.borrow();
         let identity = placement.as_ref().and_then(Placement::identity).cloned();
         if let (Some(identity), Some(clients)) = (identity, self.machine.clients.clone()) {
@@ -345,6 +370,10 @@ impl Supervisor {
     /// The group would only replace it: the machine stays.
     pub(super) fn returned_to_service(&mut self) {
         self.preparing = false;
+        self.disarm_dead_man();
+    }
+
+    pub(super) fn disarm_dead_man(&self) {
         let mut hands = self.hands();
         tokio::spawn(async move { hands.shared.clone().disarm(&mut hands).await });
     }
@@ -357,7 +386,10 @@ impl Supervisor {
             let plan = hands.plan.clone();
             let command = plan.poweroff_command.as_deref();
             if !plan.dry_run && instance::power_off(&mut hands, command).await {
-                let _ = hands.inbox.send(Input::Ladder(LadderOutcome::PoweredOff)).await;
+                let _ = hands
+                    .inbox
+                    .send(Input::Ladder(LadderOutcome::PoweredOff))
+                    .await;
             }
         });
     }
@@ -427,7 +459,11 @@ pub fn retire_now(config: Config, reason: Reason) -> anyhow::Result<Status> {
             work: Work::default(),
         };
         let found = lock(&machine.shared.position).clone();
-        climb(&retirement, found, &mut Alone(&machine)).await
+        let outcome = climb(&retirement, found, &mut Alone(&machine)).await;
+        if outcome == LadderOutcome::ReturnToService {
+            machine.shared.disarm(&mut Alone(&machine)).await;
+        }
+        outcome
     });
     info!(?outcome, "retire.over");
     Ok(match outcome {
@@ -444,7 +480,10 @@ impl Runner for Alone<'_> {
         use std::os::unix::process::ExitStatusExt;
         let (program, args) = argv.split_first()?;
         let mut command = std::process::Command::new(program);
-        let spawned = command.args(args).stdin(std::process::Stdio::null()).spawn();
+        let spawned = command
+            .args(args)
+            .stdin(std::process::Stdio::null())
+            .spawn();
         let mut child = match spawned {
             Ok(child) => child,
             Err(error) => {
@@ -453,7 +492,10 @@ impl Runner for Alone<'_> {
             }
         };
         let process = Process::of_child(Pid::from_raw(child.id().cast_signed()));
-        if tokio::time::timeout(timeout, process.exited()).await.is_err() {
+        if tokio::time::timeout(timeout, process.exited())
+            .await
+            .is_err()
+        {
             warn!(%program, "command.overdue: killed");
             let _ = child.kill();
         }

@@ -172,7 +172,7 @@ proptest! {
     fn the_idle_time_backs_off(
         settings in script::settings(),
         idle in 1..7200_u64,
-        returns in 1..20_u32,
+        returns in 1..9_u32,
     ) {
         let timeout = Duration::from_secs(idle);
         let limits = Limits { idle_timeout: Limit::At(timeout), ..Limits::none() };
