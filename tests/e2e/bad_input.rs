@@ -152,6 +152,26 @@ fn a_state_file_that_is_stale_or_hostile_is_put_aside() {
     }
 }
 
+/// Cut off anywhere, as by a full disk or a crash of the machine.
+#[test]
+fn half_a_state_file_is_put_aside() {
+    let bed = TestBed::new();
+    let agent = bed.agent("--job-ms 600000");
+    let options = "--retire poweroff --preset buildkite";
+    let first = bed.run(options, &agent.argv());
+    first.wait_event("job.started");
+    first.kill_9();
+    let whole = std::fs::read(bed.path("state/state.json")).expect("its state");
+    for part in 1..8 {
+        let half = &whole[..whole.len() * part / 8];
+        bed.write("state/state.json", half);
+        let next = bed.run(options, &agent.argv());
+        next.wait_event("state.ignored");
+        next.wait_event("job.started");
+        next.kill_9();
+    }
+}
+
 /// A state directory that cannot be written is a warning: the agent works, the machine retires.
 #[test]
 fn without_a_place_for_its_state_it_still_works() {

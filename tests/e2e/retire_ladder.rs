@@ -555,3 +555,34 @@ fn the_first_call_follows_the_agents_end() {
     );
     assert!(median < 20.0, "{delays:?}");
 }
+
+/// The machine was restarted, or powered off and started again, while it was leaving.
+#[test]
+fn a_reboot_does_not_bring_a_leaving_machine_back_to_work() {
+    let (bed, group, instance) = machine(0, 2);
+    bed.cloud()
+        .fail("TerminateInstances", Fault::Hang, Times::N(1));
+    let agent = bed.agent("--job-ms 250");
+    let start = || bed.run("--preset buildkite --max-jobs 1", &agent.argv());
+    let run = start();
+    wait_until("the call that hangs", || {
+        bed.cloud()
+            .changes()
+            .iter()
+            .any(|call| call.ends_with("silence"))
+    });
+    run.kill_9();
+    let state = bed.path("state/state.json");
+    let text = std::fs::read_to_string(&state).expect("the state of the first life");
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("/proc is there");
+    assert!(text.contains(boot.trim()));
+    std::fs::write(&state, text.replace(boot.trim(), "an-earlier-boot")).expect("written");
+    let _again = start();
+    wait_terminated(&bed, &instance);
+    assert_eq!(end(&bed, &group, &instance), SHRUNK);
+    assert_eq!(
+        agent.count("started"),
+        1,
+        "no job on a machine that is leaving"
+    );
+}
