@@ -169,12 +169,13 @@ fn an_idle_agent_ends_the_machine_and_a_busy_one_does_not() {
     wait_until("the power-off command", || bed.powered_off());
 }
 
-/// Nobody described this agent: only its job's process shows that it works.
+/// Nobody described this agent: only its job's process, which started later than an agent's own
+/// helpers do, shows that it works.
 #[test]
 fn an_unknown_agent_is_not_idle_while_it_visibly_works() {
     let bed = TestBed::new();
-    let agent = bed.agent("--log silent --jobs 1 --first-ms 600 --job-ms 2500 --job-process");
-    let options = "--retire poweroff --preset generic --idle-timeout 1s";
+    let agent = bed.agent("--log silent --jobs 1 --first-ms 2000 --job-ms 4500 --job-process");
+    let options = "--retire poweroff --preset generic --idle-timeout 3s";
     let run = bed.run(options, &agent.argv());
     assert_eq!(run.wait_event("drain.began").field("reason"), "idle");
     assert_eq!(agent.count("finished"), 1);
