@@ -126,6 +126,7 @@ pub async fn climb<C: Cloud, H: Host>(
         if matches!(retirement.plan.mode, Mode::Detach | Mode::Terminate) {
             warn!(mode = %retirement.plan.mode, "retire.not_on_ec2: there is no instance to end");
         }
+        climber.write_record();
         return LadderOutcome::Exit;
     }
     if !retirement.plan.dry_run {

@@ -313,10 +313,6 @@ impl Supervisor {
 
     /// Climbs the ladder, and tells how far.
     pub(super) fn retire(&mut self, reason: Reason) {
-        if self.config.retire.mode == Mode::Exit {
-            self.events.push_back(Event::Retired);
-            return;
-        }
         let mut hands = self.hands();
         let mut placement = self.placement.subscribe();
         let clients = self.machine.clients.clone();
@@ -329,7 +325,7 @@ impl Supervisor {
             }
             let plan = hands.plan.clone();
             let placement = match plan.mode {
-                Mode::PowerOff => Placement::Unknown,
+                Mode::PowerOff | Mode::Exit => Placement::Unknown,
                 _ => known(&mut placement).await,
             };
             let clients = clients.or_else(|| clients_for(&placement));
