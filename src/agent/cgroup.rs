@@ -31,16 +31,13 @@ impl Cgroup {
     pub fn delegated() -> Option<Cgroup> {
         let own = fs::read_to_string("/proc/self/cgroup").ok()?;
         let path = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
-        let dir = MOUNTS
+        MOUNTS
             .iter()
             .map(|mount| Path::new(mount).join(path))
             // In a cgroup namespace, or under a partial mount, the path may name another one.
-            .find(|dir| pids_in(dir).contains(&getpid()))?;
-        let opened = File::open(&dir).ok()?;
-        MARKS
-            .iter()
-            .any(|mark| sys::has_xattr(opened.as_fd(), mark, b"1"))
-            .then_some(Cgroup { dir })
+            // Asked last: the kernel sorts all pids of the cgroup anew for every read.
+            .find(|dir| is_marked(dir) && pids_in(dir).contains(&getpid()))
+            .map(|dir| Cgroup { dir })
     }
 
     /// Where a process enters this agent's cgroup by writing `0`.
@@ -100,6 +97,13 @@ impl Cgroup {
                 .collect(),
         }
     }
+}
+
+fn is_marked(dir: &Path) -> bool {
+    File::open(dir).is_ok_and(|dir| {
+        let has = |mark: &&CStr| sys::has_xattr(dir.as_fd(), mark, b"1");
+        MARKS.iter().any(has)
+    })
 }
 
 /// `dir`, then all directories below it, parents first.
