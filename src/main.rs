@@ -29,6 +29,10 @@ use control::Reporter;
 use exit::{Status, Usage};
 use lifecycle::Outcome;
 
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 fn main() -> ExitCode {
     let parsed = cli::parse().map_err(anyhow::Error::from);
     parsed.and_then(dispatch).unwrap_or_else(complain).into()
