@@ -9,3 +9,18 @@ mod rules;
 mod script;
 mod watch;
 mod world;
+
+use proptest::test_runner::Config;
+
+/// Enough lives to find every break that was tried, in seconds without optimisation;
+/// `PROPTEST_CASES` asks for more.
+fn lives() -> Config {
+    let config = Config::default();
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => config,
+        None => Config {
+            cases: 1000,
+            ..config
+        },
+    }
+}

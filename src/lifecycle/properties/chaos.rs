@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Value, json};
 
-use super::script;
 use super::world::{Nature, World};
+use super::{lives, script};
 use crate::lifecycle::*;
 
 /// Any event, of agents and detectors that may not exist.
@@ -165,7 +165,7 @@ fn junk() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(lives())]
 
     #[test]
     fn no_order_of_events_is_too_strange(

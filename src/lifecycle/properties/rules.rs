@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::lives;
 use super::script::{self, Step};
 use super::world::{Nature, Obedience, World};
 use crate::lifecycle::*;
@@ -36,7 +37,7 @@ fn loyal() -> impl Strategy<Value = Nature> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(lives())]
 
     /// Rule 1, where the agent's signal or its single job makes it possible.
     #[test]
@@ -172,10 +173,13 @@ proptest! {
     fn the_idle_time_backs_off(
         settings in script::settings(),
         idle in 1..7200_u64,
-        returns in 1..9_u32,
+        returns in 1..15_u32,
     ) {
         let timeout = Duration::from_secs(idle);
         let limits = Limits { idle_timeout: Limit::At(timeout), ..Limits::none() };
+        let slow = Duration::from_secs(1000);
+        let sampling = settings.sampling.map(|_| Sampling { while_idle: slow, while_busy: slow });
+        let settings = Settings { sampling, ..settings };
         let mut world = World::new(Settings { limits, ..settings }, Nature::kind());
         let longest = timeout.max(Duration::from_secs(3600));
         for n in 1..=returns {
