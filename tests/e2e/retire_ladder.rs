@@ -140,10 +140,8 @@ fn an_idle_machine_at_the_minimum_goes_back_to_work() {
         powered_off: false,
     };
     assert_eq!(end(&bed, &group, &instance), still);
-    assert_eq!(
-        bed.cloud().changes(),
-        ["DetachInstances decrement: 400 ValidationError"]
-    );
+    let refused = "DetachInstances decrement: 400 ValidationError";
+    assert!(bed.cloud().changes().iter().all(|call| call == refused));
     // It is a machine like any other again, and retires for the next good reason.
     run.signal(Signal::SIGTERM);
     wait_terminated(&bed, &instance);

@@ -18,6 +18,7 @@ import os
 import select
 import signal
 import sys
+import time
 
 PR_SET_CHILD_SUBREAPER = 36
 PR_CAPBSET_DROP = 24
@@ -101,28 +102,31 @@ def marked(pid, mark):
         return False
 
 
-def wanted(mark):
-    """Our descendants with this mark, and everything below them; all of ours without a mark."""
-    children = family()
-    ours = descendants(children, [os.getpid()])
-    if mark is None:
-        return ours
-    roots = [pid for pid in ours if marked(pid, mark)]
-    return roots + descendants(children, roots)
-
-
 def end(mark=None):
-    """Kills until none is left: one that was forking may have left a child behind."""
-    ended = []
-    while pids := wanted(mark):
-        for pid in pids:
+    """Kills our descendants with this mark and everything below them; without a mark, all.
+
+    It goes on until none is left: one that was forking may have left a child behind. Who was
+    killed has lost its environment some time before it is gone.
+    """
+    killed = set()
+    while True:
+        children = family()
+        ours = descendants(children, [os.getpid()])
+        if mark is None:
+            wanted = ours
+        else:
+            roots = [pid for pid in ours if marked(pid, mark)]
+            wanted = roots + descendants(children, roots)
+        for pid in set(wanted) - killed:
             try:
                 os.kill(pid, signal.SIGKILL)
-                ended.append(pid)
+                killed.add(pid)
             except ProcessLookupError:
                 pass
         reap()
-    return {"ended": sorted(set(ended))}
+        if not wanted and killed.isdisjoint(ours):
+            return {"ended": sorted(killed)}
+        time.sleep(0.001)
 
 
 def serve(request):

@@ -53,8 +53,10 @@ impl Service {
 }
 
 pub struct Moto {
-    pub address: SocketAddr,
+    address: SocketAddr,
     dir: TempDir,
+    /// moto iterates over dictionaries that its other threads change, and then answers 500.
+    one_at_a_time: tokio::sync::Mutex<()>,
 }
 
 /// The one of this test binary.
@@ -92,7 +94,11 @@ impl Moto {
             let text = std::fs::read_to_string(&log).unwrap_or_default();
             if let Some(found) = listening.captures(&text) {
                 let address = found[1].parse().expect("an address");
-                return Moto { address, dir };
+                return Moto {
+                    address,
+                    dir,
+                    one_at_a_time: tokio::sync::Mutex::default(),
+                };
             }
             let ended = init().wait(pid, Duration::from_millis(20));
             let late = started.elapsed() > Duration::from_secs(120);
@@ -106,6 +112,7 @@ impl Moto {
 
     /// Sends a call as it came, its own signature included.
     pub async fn forward(&self, signature: String, body: Bytes) -> Reply {
+        let _alone = self.one_at_a_time.lock().await;
         match http::post(self.address, &[("authorization", signature)], body).await {
             Ok(reply) => reply,
             Err(error) => panic!("moto does not answer: {error}"),
