@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-MUSL = "x86_64-unknown-linux-musl"
-GNU = "x86_64-unknown-linux-gnu"
 FULL, SMALL = "clockout", "clockout, no AWS"
 
 
@@ -56,24 +54,7 @@ def any_clockout():
 
 
 def build(name):
-    """The static release build; the two feature sets must not overwrite each other."""
-    target, env = MUSL, dict(os.environ)
-    if MUSL not in installed_targets():
-        target, env["RUSTFLAGS"] = GNU, "-C target-feature=+crt-static"
-    base = Path(env.get("CARGO_TARGET_DIR", ROOT / "target"))
-    features = [] if name == FULL else ["--no-default-features"]
-    command = ["cargo", "build", "--locked", "--release", "--target", target, *features]
-    print(f"building {name} ({target})", file=sys.stderr)
-    subprocess.run(command, cwd=ROOT, env=env, check=True)
-    built = base / target / "release" / "clockout"
-    kept = built.with_name("clockout-full" if name == FULL else "clockout-small")
-    shutil.copy2(built, kept)
-    return str(kept)
-
-
-def installed_targets():
-    """Those that rustup has, or none when there is no rustup."""
-    if shutil.which("rustup") is None:
-        return []
-    listed = ["rustup", "target", "list", "--installed"]
-    return subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split()
+    """The path of a new static release build."""
+    print(f"building {name}", file=sys.stderr)
+    command = [ROOT / "scripts/build-static", "--full" if name == FULL else "--supervisor-only"]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1]

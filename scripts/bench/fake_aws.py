@@ -64,8 +64,8 @@ class FakeAws:
                 raise TimeoutError(f"called: {self.calls}, not {wanted - self.calls}")
 
 
-def serve(handler, tls_in=None):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+def serve(handler, tls_in=None, port=0):
+    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
     server.daemon_threads = True
     if tls_in:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -112,8 +112,8 @@ class Api(Quiet):
         aws.called.release()
 
 
-def make_certificate(directory):
-    """A certificate for 127.0.0.1; the path of a bundle as large as a real one that trusts it."""
+def make_certificate(directory, names="IP:127.0.0.1"):
+    """A certificate for these; the path of a bundle as large as a real one that trusts it."""
     def openssl(*words):
         command = ["openssl", *words]
         subprocess.run(command, cwd=directory, check=True, capture_output=True)
@@ -123,7 +123,7 @@ def make_certificate(directory):
     openssl(*new, "-subj", "/CN=bench", "-keyout", "ca-key.pem", "-out", "ca.pem")
     openssl(
         *new, "-subj", "/CN=127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem",
-        "-CA", "ca.pem", "-CAkey", "ca-key.pem", "-addext", "subjectAltName=IP:127.0.0.1",
+        "-CA", "ca.pem", "-CAkey", "ca-key.pem", "-addext", f"subjectAltName={names}",
         "-addext", "basicConstraints=critical,CA:FALSE",
     )
     usual = next((text for text in map(Path, BUNDLES) if text.exists()), None)
