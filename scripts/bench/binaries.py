@@ -54,7 +54,9 @@ def any_clockout():
 
 
 def build(name):
-    """The path of a new static release build."""
-    print(f"building {name}", file=sys.stderr)
-    command = [ROOT / "scripts/build-static", "--full" if name == FULL else "--supervisor-only"]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1]
+    """A new static release build."""
+    features = "--full" if name == FULL else "--supervisor-only"
+    print(f"building {name}", file=sys.stderr, flush=True)
+    command = [ROOT / "scripts" / "build-static", features]
+    told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return told.splitlines()[-1]

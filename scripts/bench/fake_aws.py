@@ -41,21 +41,22 @@ BUNDLES = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.c
 
 
 class FakeAws:
-    """`env` is what leads a supervisor here."""
+    """`env` is what leads a supervisor here, `plain_env` the same without TLS."""
 
     def __init__(self, directory):
         self.called = threading.Semaphore(0)
         self.calls = set()
         trusted = make_certificate(directory)
         metadata = serve(Metadata)
-        api = serve(Api, directory)
-        api.aws = self
+        api, plain = serve(Api, directory), serve(Api)
+        api.aws = plain.aws = self
         self.env = {
             "AWS_EC2_METADATA_DISABLED": "false",
             "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{metadata.server_port}",
             "AWS_ENDPOINT_URL": f"https://127.0.0.1:{api.server_port}",
             "SSL_CERT_FILE": str(trusted),
         }
+        self.plain_env = self.env | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{plain.server_port}"}
 
     def wait_for(self, wanted):
         """Waits until these actions were called."""

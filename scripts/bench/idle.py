@@ -24,10 +24,11 @@ def resting(lab, commands, seconds):
     return found
 
 
-def warmed_kib(lab, supervisor, aws):
-    """KiB resident of a supervisor that drains a long job, with its AWS clients made."""
+def warmed_kib(lab, supervisor, aws, env):
+    """KiB resident of a supervisor that drains a long job, after a call by each AWS client."""
+    aws.calls.clear()
     agent = [lab.probe, "work"]
-    run = lab.start(supervisor.wrap(agent, "--retire", "detach"), **aws.env)
+    run = lab.start(supervisor.wrap(agent, "--retire", "detach"), **env)
     run.wait_log("instance.known")
     os.kill(run.pid, signal.SIGTERM)
     aws.wait_for(WARMING)
