@@ -16,6 +16,8 @@ mod kill9;
 mod max_jobs;
 #[cfg(feature = "aws")]
 mod retire_ladder;
+#[cfg(feature = "aws")]
+mod retire_run;
 mod run_basic;
 mod signals;
 mod support;
