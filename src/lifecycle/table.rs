@@ -153,6 +153,34 @@ fn an_unkillable_process_does_not_hold_the_machine() {
 }
 
 #[test]
+fn the_job_of_an_unkillable_process_does_not_keep_the_next_one_busy() {
+    let mut script = one().with("drain-timeout=5 cancel=none");
+    script.plays(
+        "
+      0 | new                  -> spawn 1                   ; starting, 300
+      3 | ready 1              ->                           ; idle since 3, 603
+    603 | tick                 -> drain 1, prepare idle     ; draining idle by 608, 608
+    604 | start 1              ->                           ; draining idle by 608, 608
+    608 | tick                 -> kill 1                    ; draining idle by 608, 609
+    ",
+    );
+    for second in 609..618 {
+        let next = second + 1;
+        script.plays(&format!(
+            "{second} | tick -> kill 1 ; draining idle by 608, {next}"
+        ));
+    }
+    script.plays(
+        "
+    618 | tick                 -> unkillable 1, sweep terminate ; sweeping idle, 620
+    619 | tree-gone            -> retire idle               ; retiring idle, 7819
+    620 | at-minimum           -> spawn 1, returned         ; starting, 920
+    621 | ready 1              ->                           ; idle since 620, 1820
+    ",
+    );
+}
+
+#[test]
 fn a_later_notice_only_tightens() {
     one().plays(
         "

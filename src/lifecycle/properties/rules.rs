@@ -43,11 +43,13 @@ proptest! {
     #[test]
     fn never_more_than_max_jobs_start(
         settings in drainable(),
-        max in 1..12_u32,
+        max in 1..8_u32,
+        other_limits in any::<bool>(),
         nature in loyal(),
-        steps in script::steps(script::work()),
+        steps in script::steps(script::rush()),
     ) {
-        let limits = Limits { max_jobs: Limit::At(max), ..settings.limits };
+        let others = if other_limits { settings.limits } else { Limits::none() };
+        let limits = Limits { max_jobs: Limit::At(max), ..others };
         let mut world = World::new(Settings { limits, ..settings }, nature);
         world.plays(&steps);
         prop_assert!(world.jobs <= max, "{} of {max} jobs began", world.jobs);

@@ -42,6 +42,15 @@ pub fn work() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Agents that work as fast as they are heard.
+pub fn rush() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => any::<u16>().prop_map(Step::Work),
+        12 => (0..4_usize).prop_map(Step::Hear),
+        1 => work(),
+    ]
+}
+
 /// Agents at work, and people and clouds that want something.
 pub fn life() -> impl Strategy<Value = Step> {
     prop_oneof![

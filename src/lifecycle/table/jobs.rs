@@ -157,6 +157,24 @@ fn levels_have_the_last_word_before_the_machine_is_idle() {
 }
 
 #[test]
+fn a_level_that_counts_counts_its_rises_and_no_further_than_it_can() {
+    one()
+        .with("detectors=log,count sample=60 max-jobs=9")
+        .plays(
+            "
+      0 | new                  -> spawn 1                   ; starting, 300
+      1 | ready 1              -> sample                    ; idle since 1, 61
+      2 | level 1 4            ->                           ; busy 4, 61
+      3 | level 1 ?            ->                           ; busy 4, 61
+      4 | level 1 4            ->                           ; busy 4, 61
+      5 | level 1 4294967295   -> lost 1, drain 1, prepare max-jobs ; draining max-jobs by 3605, 61
+      6 | level 1 0            ->                           ; draining max-jobs by 3605, 61
+      7 | level 1 4294967295   ->                           ; draining max-jobs by 3605, 61
+    ",
+        );
+}
+
+#[test]
 fn levels_are_asked_again_before_a_signal_that_would_cancel() {
     one()
         .with("detectors=log,level sample=60 drain-by=wait-idle")

@@ -162,6 +162,7 @@ fn set(settings: &mut Settings, pair: &str) {
                 "log" => DetectorKind::Edges,
                 "hint" => DetectorKind::AdvisoryEdges,
                 "level" => DetectorKind::AdvisoryLevel,
+                "count" => DetectorKind::Level,
                 _ => panic!("unknown detector {name}"),
             };
             settings.detectors = value.split(',').map(kind).collect();
