@@ -16,7 +16,7 @@ use nix::unistd::{Pid, geteuid, setsid};
 use serde::{Deserialize, Serialize};
 use tracing::{debug, info, warn};
 
-use super::poweroff::{Runner, halt, has_systemd};
+use super::poweroff::{Runner, halt, has_systemd, no_input};
 use crate::exit::Status;
 use crate::lifecycle::Exit;
 
@@ -172,10 +172,7 @@ pub fn watchdog_main(after: Duration, command: Vec<String>) -> Status {
 /// One attempt; whether it was accepted.
 fn fire(command: &[String], attempt: u32) -> bool {
     let run = |program: &str, args: &[String]| {
-        let status = Command::new(program)
-            .args(args)
-            .stdin(Stdio::null())
-            .status();
+        let status = Command::new(program).args(args).stdin(no_input()).status();
         status.is_ok_and(|status| status.success())
     };
     match command.split_first() {

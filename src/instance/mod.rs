@@ -41,5 +41,5 @@ pub use mode::Mode;
 #[cfg(not(feature = "aws"))]
 pub use no_aws::Clients;
 pub use position::Position;
-pub use poweroff::{Runner, power_off};
+pub use poweroff::{Runner, no_input, power_off};
 pub use record::Work;

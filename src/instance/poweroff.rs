@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::io;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use tracing::{error, warn};
@@ -23,6 +24,15 @@ pub trait Runner: Send {
         argv: Vec<String>,
         timeout: Duration,
     ) -> impl Future<Output = Option<Exit>> + Send;
+}
+
+/// What a command reads that is given nothing: not `/dev/null`, which an empty root has not.
+pub fn no_input() -> Stdio {
+    match io::pipe() {
+        // Nobody writes: every read is at the end.
+        Ok((reader, _)) => reader.into(),
+        Err(_) => Stdio::null(),
+    }
 }
 
 /// Asks for the machine's end. `command` replaces every other way. Whether it was accepted.
@@ -85,6 +95,13 @@ mod tests {
             self.0.push(argv);
             self.1
         }
+    }
+
+    #[test]
+    fn no_input_ends_at_once() {
+        let cat = std::process::Command::new("cat").stdin(no_input()).output();
+        let output = cat.expect("cat runs");
+        assert!(output.status.success() && output.stdout.is_empty());
     }
 
     #[tokio::test]

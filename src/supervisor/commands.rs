@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
@@ -12,6 +12,7 @@ use tracing::warn;
 
 use super::input::Input;
 use super::{Child, Supervisor};
+use crate::instance::no_input;
 use crate::lifecycle::Exit;
 
 /// Those that run, with who waits for each.
@@ -52,7 +53,11 @@ impl Supervisor {
             return;
         };
         let mut command = Command::new(program);
-        let spawned = command.args(args).process_group(0).stdin(Stdio::null()).spawn();
+        let spawned = command
+            .args(args)
+            .process_group(0)
+            .stdin(no_input())
+            .spawn();
         // The reaper learns of its end; the handle is of no use.
         let pid = match spawned {
             Ok(child) => Pid::from_raw(child.id() as i32),

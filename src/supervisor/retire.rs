@@ -476,10 +476,7 @@ impl Runner for Alone<'_> {
         use std::os::unix::process::ExitStatusExt;
         let (program, args) = argv.split_first()?;
         let mut command = std::process::Command::new(program);
-        let spawned = command
-            .args(args)
-            .stdin(std::process::Stdio::null())
-            .spawn();
+        let spawned = command.args(args).stdin(instance::no_input()).spawn();
         let mut child = match spawned {
             Ok(child) => child,
             Err(error) => {
