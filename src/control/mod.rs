@@ -18,8 +18,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::lifecycle::{AgentIndex, Outcome};
 
 pub use client::{Reporter, drain, status};
-pub use socket::BindError;
 pub use server::{Incoming, Reply, Server};
+pub use socket::BindError;
 pub use status::{AgentStatus, InstanceStatus, JobStatus, LimitStatus, Next, State, StatusReport};
 
 /// In bytes, newline included.

@@ -36,7 +36,9 @@ pub use aws::Clients;
 pub use deadman::{Armed, arm, watchdog_main};
 pub use identify::{identify, is_container};
 pub use identity::Placement;
-pub use ladder::{Host, LadderOutcome, Plan, Retirement, Timing, climb, detach_early, longest_climb};
+pub use ladder::{
+    Host, LadderOutcome, Plan, Retirement, Timing, climb, detach_early, longest_climb,
+};
 pub use mode::Mode;
 #[cfg(not(feature = "aws"))]
 pub use no_aws::Clients;

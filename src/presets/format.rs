@@ -13,8 +13,8 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
-use super::drain::{Cancel, Drain};
 use super::drain::duration;
+use super::drain::{Cancel, Drain};
 use super::find::Setting;
 use super::pattern::{Pattern, Pointer, compile, one_or_many};
 pub use crate::agent::Stream;

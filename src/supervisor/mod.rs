@@ -221,9 +221,7 @@ impl Supervisor {
                 unfinished = Some((instance, reason));
                 (None, Vec::new())
             }
-            Found::Interrupted(life, processes) => {
-                (life.resume(settings.clone(), now), processes)
-            }
+            Found::Interrupted(life, processes) => (life.resume(settings.clone(), now), processes),
         };
         let fits = resumed.is_some();
         let (life, actions) = resumed.unwrap_or_else(|| Lifecycle::new(settings, now));
@@ -324,7 +322,10 @@ impl Supervisor {
     }
 
     fn save(&mut self) {
-        let processes = self.running.iter().filter(|(_, running)| running.ended.is_none());
+        let processes = self
+            .running
+            .iter()
+            .filter(|(_, running)| running.ended.is_none());
         let processes = processes
             .map(|(agent, running)| state::Process {
                 agent: *agent,
@@ -428,10 +429,7 @@ impl Supervisor {
 
     /// The exit status of `run`.
     fn status(&self) -> Status {
-        let passed_through = matches!(
-            self.life.reason(),
-            Some(Reason::AgentExit | Reason::Signal)
-        );
+        let passed_through = matches!(self.life.reason(), Some(Reason::AgentExit | Reason::Signal));
         let nothing_to_end = self.config.retire.mode == Mode::Exit
             || *self.placement.borrow() == Some(Placement::NotOnEc2);
         match (self.spawn_failure, self.life.first_exit()) {
@@ -466,7 +464,9 @@ fn spec(config: &Config) -> Spec {
         program: config.agent[0].clone(),
         args: config.agent[1..].to_vec(),
         user: config.user.clone(),
-        env: env.map(|(name, value)| (name.into(), value.into())).collect(),
+        env: env
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect(),
         stdout: output(Stream::Stdout),
         stderr: output(Stream::Stderr),
         socket: config.socket.clone(),

@@ -44,7 +44,10 @@ pub enum Found {
     /// It was killed, on this boot.
     Interrupted(Box<Lifecycle>, Vec<Process>),
     /// The machine was restarted while it was leaving.
-    OtherBoot { instance: String, reason: Reason },
+    OtherBoot {
+        instance: String,
+        reason: Reason,
+    },
 }
 
 /// The file of one supervisor.
@@ -57,7 +60,10 @@ pub struct StateFile {
 
 impl StateFile {
     pub fn new(dir: &Path) -> StateFile {
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        let made = fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir);
         if let Err(error) = made {
             warn!(dir = %dir.display(), %error, "state.unwritable");
         }

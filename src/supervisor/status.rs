@@ -1,8 +1,8 @@
 //! The supervisor's view of itself, as `clockout status` shows it.
 
 use super::{Supervisor, clock};
-use crate::control::{AgentStatus, InstanceStatus, JobStatus, LimitStatus, Next, State};
 use crate::control::StatusReport;
+use crate::control::{AgentStatus, InstanceStatus, JobStatus, LimitStatus, Next, State};
 use crate::instance::Placement;
 use crate::lifecycle::{Instant, Lifecycle, Phase, Stage};
 
@@ -42,10 +42,13 @@ impl Supervisor {
                 unknown: tally.unknown,
             },
             limits: LimitStatus::from(life.limits()),
-            instance: placement.as_ref().and_then(Placement::identity).map(|identity| InstanceStatus {
-                id: identity.instance_id.to_string(),
-                group: identity.group().map(ToString::to_string),
-            }),
+            instance: placement
+                .as_ref()
+                .and_then(Placement::identity)
+                .map(|identity| InstanceStatus {
+                    id: identity.instance_id.to_string(),
+                    group: identity.group().map(ToString::to_string),
+                }),
             retire: self.config.retire.mode.to_string(),
             uptime_seconds: now.since(life.born()).as_secs(),
         }
@@ -56,7 +59,10 @@ impl Supervisor {
         agents
             .map(|(index, stage, jobs_running)| AgentStatus {
                 index: index.0,
-                pid: self.running.get(&index).map(|agent| agent.process.pid().as_raw()),
+                pid: self
+                    .running
+                    .get(&index)
+                    .map(|agent| agent.process.pid().as_raw()),
                 state: name(stage).to_owned(),
                 jobs_running,
             })
@@ -80,7 +86,11 @@ fn name(stage: Stage) -> &'static str {
 
 fn why(life: &Lifecycle) -> String {
     let running = life.running();
-    let jobs = if running == 1 { "1 job runs".to_owned() } else { format!("{running} jobs run") };
+    let jobs = if running == 1 {
+        "1 job runs".to_owned()
+    } else {
+        format!("{running} jobs run")
+    };
     match life.phase() {
         Phase::Working if running > 0 => jobs,
         Phase::Working if life.idle_since().is_some() => "no agent has a job".to_owned(),
@@ -103,7 +113,10 @@ fn next(life: &Lifecycle, now: Instant) -> Option<Next> {
             let idle = at("drain for idle", life.idle_deadline());
             let lifetime = at("drain for max-lifetime", life.lifetime_deadline());
             let boot = at("drain for boot-timeout", life.boot_deadline());
-            [idle, lifetime, boot].into_iter().flatten().min_by_key(|(when, _)| *when)?
+            [idle, lifetime, boot]
+                .into_iter()
+                .flatten()
+                .min_by_key(|(when, _)| *when)?
         }
         Phase::Draining { deadline, .. } => at("cancel the jobs that still run", deadline)?,
         Phase::Sweeping { .. } | Phase::Retiring { .. } | Phase::Gone { .. } => return None,
