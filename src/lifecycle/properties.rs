@@ -2,11 +2,14 @@
 //! work, lag, crash and disobey, shrunk to the shortest that breaks a rule.
 //!
 //! [`watch::Watch`] checks after every event what must hold always; the tests in `rules.rs` steer
-//! the world to where one rule bites; `chaos.rs` sends what no supervisor would.
+//! the world to where one rule bites; `chaos.rs` sends what no supervisor would, and
+//! `stored.rs` damages what one has stored.
 
 mod chaos;
+mod deeds;
 mod rules;
 mod script;
+mod stored;
 mod watch;
 mod world;
 

@@ -50,7 +50,7 @@ impl Nature {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Job {
+pub(super) struct Job {
     number: u32,
     /// The lifecycle knows of its start. A job never ends before that: agents and pipes are
     /// faster than jobs, and this is what rule 1 relies on.
@@ -58,11 +58,13 @@ struct Job {
 }
 
 #[derive(Debug)]
-struct Process {
-    ready: bool,
-    told: bool,
-    spent: bool,
-    slots: Vec<Option<Job>>,
+pub(super) struct Process {
+    pub(super) ready: bool,
+    /// Somebody told it to end.
+    pub(super) told: bool,
+    /// It began a job.
+    pub(super) spent: bool,
+    pub(super) slots: Vec<Option<Job>>,
 }
 
 pub struct World {
@@ -76,11 +78,11 @@ pub struct World {
     pub spawns: u32,
     /// When the lifecycle asked to retire, each time.
     pub retirements: Vec<(Instant, Reason)>,
-    processes: Vec<Option<Process>>,
+    pub(super) processes: Vec<Option<Process>>,
     /// Per agent, what the lifecycle has not heard yet.
-    news: Vec<VecDeque<Event>>,
-    answers: VecDeque<Event>,
-    blind: bool,
+    pub(super) news: Vec<VecDeque<Event>>,
+    pub(super) answers: VecDeque<Event>,
+    pub(super) blind: bool,
 }
 
 const LOG: DetectorIndex = DetectorIndex(0);
@@ -273,7 +275,7 @@ impl World {
         }
     }
 
-    fn become_ready(&mut self, at: usize) {
+    pub(super) fn become_ready(&mut self, at: usize) {
         if let Some(process) = self.processes[at].as_mut().filter(|process| !process.ready) {
             process.ready = true;
             let agent = AgentIndex(at as u32 + 1);
@@ -282,7 +284,7 @@ impl World {
         }
     }
 
-    fn end(&mut self, at: usize, exit: Exit) {
+    pub(super) fn end(&mut self, at: usize, exit: Exit) {
         if self.processes[at].take().is_some() {
             let exited = Event::Exited(AgentIndex(at as u32 + 1), exit);
             self.news[at].push_back(exited);
@@ -316,87 +318,5 @@ impl World {
         if !self.lags() {
             self.hear_all();
         }
-    }
-
-    fn perform(&mut self, actions: Vec<Action>) {
-        for action in actions {
-            match action {
-                Action::Spawn(index) => self.spawn(index),
-                Action::Stop(index, stop) => self.stop(index.0 as usize - 1, stop),
-                Action::Sample => self.sample(),
-                Action::Sweep(_) if self.nature.answers => self.answers.push_back(Event::TreeGone),
-                Action::Retire(reason) => self.retirements.push((self.now, reason)),
-                Action::Sweep(_)
-                | Action::PrepareRetire(_)
-                | Action::PowerOff
-                | Action::Exit
-                | Action::Report(_) => {}
-            }
-        }
-    }
-
-    fn spawn(&mut self, index: AgentIndex) {
-        let at = index.0 as usize - 1;
-        self.spawns += 1;
-        assert!(
-            self.processes[at].is_none() || self.nature.obedience == Obedience::Nothing,
-            "agent {at} is started twice"
-        );
-        if !self.nature.starts {
-            let failed = Event::SpawnFailed(index, Exit::Code(127));
-            return self.news[at].push_back(failed);
-        }
-        self.processes[at] = Some(Process {
-            ready: false,
-            told: false,
-            spent: false,
-            slots: vec![None; self.settings.slots as usize],
-        });
-        self.news[at].push_back(Event::Spawned(index));
-        if self.nature.ready_at_once {
-            self.become_ready(at);
-        }
-    }
-
-    fn stop(&mut self, at: usize, stop: Stop) {
-        let obeyed = match self.nature.obedience {
-            Obedience::Full => true,
-            Obedience::OnlyKill => stop == Stop::Kill,
-            Obedience::Nothing => false,
-        };
-        let Some(process) = self.processes[at].as_mut().filter(|_| obeyed) else {
-            return;
-        };
-        process.told = true;
-        match stop {
-            Stop::Drain => {
-                let busy = process.slots.iter().any(Option::is_some);
-                if !busy || self.settings.drain == DrainMethod::WaitIdle {
-                    self.end(at, Exit::Code(0));
-                }
-            }
-            Stop::Cancel => self.end(at, Exit::Code(0)),
-            Stop::Terminate => self.end(at, Exit::Signal(15)),
-            Stop::Kill => self.end(at, Exit::Signal(9)),
-        }
-    }
-
-    fn sample(&mut self) {
-        if !self.nature.answers {
-            return;
-        }
-        for (at, process) in self.processes.iter().enumerate() {
-            let Some(process) = process else { continue };
-            let jobs = process.slots.iter().flatten().count() as u32;
-            let jobs = (!self.blind).then_some(jobs);
-            for (by, kind) in self.settings.detectors.iter().enumerate() {
-                if kind.is_level() {
-                    let (agent, by) = (AgentIndex(at as u32 + 1), DetectorIndex(by));
-                    let level = Event::Observed(agent, by, Observation::Running { jobs });
-                    self.answers.push_back(level);
-                }
-            }
-        }
-        self.answers.push_back(Event::Sampled);
     }
 }
