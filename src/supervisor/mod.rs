@@ -4,19 +4,21 @@
 //! or a thread that sends an [`Input`] when it is done.
 
 mod act;
+mod alone;
 mod clock;
 mod commands;
 mod input;
+mod machine;
 mod output;
 mod report;
 mod retire;
 mod sample;
+mod setup;
 mod state;
 mod status;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::StreamExt;
@@ -25,25 +27,25 @@ use signal_hook_tokio::Signals;
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
-use crate::agent::{self, Cgroup, Output, Process, Spec, Stream, Tree};
+use crate::agent::{self, Process, Spec, Tree};
 use crate::cli::RunOptions;
 use crate::config::{self, Config};
 use crate::control::{BindError, Incoming, Reply, Request, Server, State};
 use crate::exit::{Status, Usage};
 use crate::instance::{Mode, Placement};
 use crate::lifecycle::{
-    AgentIndex, DetectorIndex, DrainMethod, Event, Exit, Instant, Lifecycle, Observation, Phase,
-    Reason, Sampling, Settings,
+    AgentIndex, DetectorIndex, Event, Exit, Instant, Lifecycle, Observation, Phase, Reason,
 };
 use crate::presets::Detector;
 use clock::Alarm;
 use commands::Commands;
 use input::{INBOX, Input};
+use machine::Machine;
 use output::Outputs;
 use sample::Probes;
 use state::{Found, StateFile};
 
-pub use retire::retire_now;
+pub use alone::retire_now;
 
 /// Signals that mean something to us; the rest of `FORWARDED` goes to the agent.
 const HANDLED: [i32; 5] = [
@@ -62,12 +64,6 @@ const FORWARDED: [i32; 7] = [
     libc::SIGALRM,
     libc::SIGIO,
 ];
-
-/// Level detectors are asked this often while no job runs: a twentieth of the idle timeout, so that
-/// the end of a job is known that well, within these bounds.
-const SAMPLE_SOONEST: Duration = Duration::from_secs(1);
-const SAMPLE_LATEST: Duration = Duration::from_secs(30);
-const SAMPLE_BUSY: Duration = Duration::from_secs(2);
 
 /// What a child process of ours is.
 enum Child {
@@ -118,7 +114,7 @@ struct Supervisor {
     unfinished: Option<(String, Reason)>,
     /// `None` until it is known, or known that it cannot be.
     placement: watch::Sender<Option<Placement>>,
-    machine: retire::Machine,
+    machine: Machine,
     /// Retirement is near: what it needs is made ready.
     preparing: bool,
     /// It ended without ending the machine.
@@ -212,7 +208,7 @@ impl Supervisor {
         // Without a machine to end there is nothing to go on with after being killed.
         let state = ends_machine.then(|| StateFile::new(&config.state_dir));
         let found = state.as_ref().map_or(Found::Nothing, StateFile::load);
-        let settings = settings(&config);
+        let settings = setup::settings(&config);
         let now = clock::now();
         let mut unfinished = None;
         let (resumed, processes) = match found {
@@ -225,12 +221,12 @@ impl Supervisor {
         };
         let fits = resumed.is_some();
         let (life, actions) = resumed.unwrap_or_else(|| Lifecycle::new(settings, now));
-        let spec = spec(&config);
+        let spec = setup::spec(&config);
         let mut supervisor = Supervisor {
             tree: Tree::of(&spec),
             hook: config.preset.hook(&config.agent),
             outputs: Outputs::new(config.preset.clone(), inbox.clone()),
-            machine: retire::Machine::new(&config),
+            machine: Machine::new(&config),
             preparing: false,
             stays: false,
             placement: watch::Sender::new(None),
@@ -447,61 +443,5 @@ impl Supervisor {
             }
             _ => Status::Success,
         }
-    }
-}
-
-/// How agents are started.
-fn spec(config: &Config) -> Spec {
-    let output = |stream| {
-        if config.preset.reads(stream) {
-            Output::Tap
-        } else {
-            Output::Inherit
-        }
-    };
-    let env = config.preset.env.iter();
-    Spec {
-        program: config.agent[0].clone(),
-        args: config.agent[1..].to_vec(),
-        user: config.user.clone(),
-        env: env
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect(),
-        stdout: output(Stream::Stdout),
-        stderr: output(Stream::Stderr),
-        socket: config.socket.clone(),
-        // With a machine to end, Ctrl-C must drain: it is for us.
-        interactive: config.retire.mode == Mode::Exit,
-        cgroup: Cgroup::delegated(),
-    }
-}
-
-/// What the lifecycle must know of the configuration.
-fn settings(config: &Config) -> Settings {
-    let preset = &config.preset;
-    let detectors = preset.detectors(&config.agent);
-    let kinds: Vec<_> = detectors.iter().map(|detector| detector.kind).collect();
-    let idle = config.limits.idle_timeout.get();
-    let asked = kinds.iter().any(|kind| kind.is_level() && kind.counts())
-        || preset.drain.method != DrainMethod::Signal;
-    let has_levels = kinds.iter().any(|kind| kind.is_level());
-    Settings {
-        agents: config.agents,
-        slots: config.slots,
-        slots_known: config.slots_known,
-        limits: config.limits,
-        detectors: kinds,
-        sees_ready: preset.sees_ready(),
-        drain: preset.drain.method,
-        cancel: preset.cancel.as_ref().map(|cancel| cancel.allow),
-        exit_ok: preset.exit_ok.clone(),
-        pass_through: config.retire.mode == Mode::Exit,
-        // Where nobody has to know, nobody wakes up.
-        sampling: (has_levels && (asked || idle.is_some())).then(|| Sampling {
-            while_idle: idle.map_or(SAMPLE_LATEST, |idle| {
-                (idle / 20).clamp(SAMPLE_SOONEST, SAMPLE_LATEST)
-            }),
-            while_busy: SAMPLE_BUSY,
-        }),
     }
 }

@@ -1,0 +1,100 @@
+//! `clockout retire`: the ladder without a supervisor, for ExecStopPost and scripts.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Context;
+use nix::unistd::Pid;
+use tracing::{info, warn};
+
+use super::machine::Machine;
+use super::retire::{clients_for, find_placement};
+use crate::agent::Process;
+use crate::config::Config;
+use crate::exit::Status;
+use crate::instance::{self, Host, LadderOutcome, Position, Retirement, Runner, Work, climb};
+use crate::lifecycle::{Exit, Reason};
+
+/// `clockout retire`: the ladder alone.
+pub fn retire_now(config: Config, reason: Reason) -> anyhow::Result<Status> {
+    if let Ok(status) = crate::control::status(&config.socket) {
+        let state = status.state.as_str();
+        anyhow::bail!("a supervisor runs here ({state}): use 'clockout drain'");
+    }
+    let machine = Machine::new(&config);
+    machine.make_dir();
+    machine.recall();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?;
+    let outcome = runtime.block_on(async {
+        let placement = find_placement(machine.plan.mode).await;
+        let clients = clients_for(&placement);
+        let retirement = Retirement {
+            plan: &machine.plan,
+            placement: &placement,
+            cloud: clients.as_deref(),
+            reason,
+            work: Work::default(),
+        };
+        let found = machine.shared.position();
+        let outcome = climb(&retirement, found, &mut Alone(&machine)).await;
+        if outcome == LadderOutcome::ReturnToService {
+            machine.shared.disarm(&mut Alone(&machine)).await;
+        }
+        outcome
+    });
+    info!(?outcome, "retire.over");
+    Ok(match outcome {
+        LadderOutcome::PoweredOff | LadderOutcome::Exit => Status::Success,
+        LadderOutcome::ReturnToService | LadderOutcome::Stuck => Status::Failure,
+    })
+}
+
+/// The hands of a ladder that has no supervisor: it waits for its own commands.
+struct Alone<'a>(&'a Machine);
+
+impl Runner for Alone<'_> {
+    async fn run(&mut self, argv: Vec<String>, timeout: Duration) -> Option<Exit> {
+        let (program, args) = argv.split_first()?;
+        let mut command = Command::new(program);
+        let spawned = command.args(args).stdin(instance::no_input()).spawn();
+        let mut child = match spawned {
+            Ok(child) => child,
+            Err(error) => {
+                warn!(%program, %error, "command.failed");
+                return None;
+            }
+        };
+        let process = Process::of_child(Pid::from_raw(child.id().cast_signed()));
+        if tokio::time::timeout(timeout, process.exited())
+            .await
+            .is_err()
+        {
+            warn!(%program, "command.overdue: killed");
+            let _ = child.kill();
+        }
+        let status = child.wait().ok()?;
+        Some(match (status.code(), status.signal()) {
+            (Some(code), _) => Exit::Code(code),
+            (None, signal) => Exit::Signal(signal.unwrap_or(libc::SIGKILL)),
+        })
+    }
+}
+
+impl Host for Alone<'_> {
+    fn record(&mut self, position: &Position) {
+        self.0.shared.record(position);
+    }
+
+    fn forget(&mut self) {
+        self.0.shared.forget();
+    }
+
+    async fn rearm_dead_man(&mut self, after: Duration) {
+        let machine = self.0;
+        machine.shared.rearm(after, &machine.plan, self).await;
+    }
+}

@@ -1,0 +1,70 @@
+//! The configuration, as the agents' processes and the lifecycle want it.
+
+use std::time::Duration;
+
+use crate::agent::{Cgroup, Output, Spec, Stream};
+use crate::config::Config;
+use crate::instance::Mode;
+use crate::lifecycle::{DrainMethod, Sampling, Settings};
+
+/// Level detectors are asked this often while no job runs: a twentieth of the idle timeout, so that
+/// the end of a job is known that well, within these bounds.
+const SAMPLE_SOONEST: Duration = Duration::from_secs(1);
+const SAMPLE_LATEST: Duration = Duration::from_secs(30);
+const SAMPLE_BUSY: Duration = Duration::from_secs(2);
+
+/// How agents are started.
+pub fn spec(config: &Config) -> Spec {
+    let output = |stream| {
+        if config.preset.reads(stream) {
+            Output::Tap
+        } else {
+            Output::Inherit
+        }
+    };
+    let env = config.preset.env.iter();
+    Spec {
+        program: config.agent[0].clone(),
+        args: config.agent[1..].to_vec(),
+        user: config.user.clone(),
+        env: env
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect(),
+        stdout: output(Stream::Stdout),
+        stderr: output(Stream::Stderr),
+        socket: config.socket.clone(),
+        // With a machine to end, Ctrl-C must drain: it is for us.
+        interactive: config.retire.mode == Mode::Exit,
+        cgroup: Cgroup::delegated(),
+    }
+}
+
+/// What the lifecycle must know of the configuration.
+pub fn settings(config: &Config) -> Settings {
+    let preset = &config.preset;
+    let detectors = preset.detectors(&config.agent);
+    let kinds: Vec<_> = detectors.iter().map(|detector| detector.kind).collect();
+    let idle = config.limits.idle_timeout.get();
+    let asked = kinds.iter().any(|kind| kind.is_level() && kind.counts())
+        || preset.drain.method != DrainMethod::Signal;
+    let has_levels = kinds.iter().any(|kind| kind.is_level());
+    Settings {
+        agents: config.agents,
+        slots: config.slots,
+        slots_known: config.slots_known,
+        limits: config.limits,
+        detectors: kinds,
+        sees_ready: preset.sees_ready(),
+        drain: preset.drain.method,
+        cancel: preset.cancel.as_ref().map(|cancel| cancel.allow),
+        exit_ok: preset.exit_ok.clone(),
+        pass_through: config.retire.mode == Mode::Exit,
+        // Where nobody has to know, nobody wakes up.
+        sampling: (has_levels && (asked || idle.is_some())).then(|| Sampling {
+            while_idle: idle.map_or(SAMPLE_LATEST, |idle| {
+                (idle / 20).clamp(SAMPLE_SOONEST, SAMPLE_LATEST)
+            }),
+            while_busy: SAMPLE_BUSY,
+        }),
+    }
+}
