@@ -154,12 +154,10 @@ impl Supervisor {
             (Stop::Kill | Stop::Cancel, _) => return self.kill(agent),
         };
         match step {
-            Step::Signal(signal) => {
-                info!(%agent, %signal, "agent.signalled");
-                if let Err(error) = running.process.signal(signal) {
-                    warn!(%agent, %signal, %error, "agent.unsignalled");
-                }
-            }
+            Step::Signal(signal) => match running.process.signal(signal) {
+                Ok(()) => info!(%agent, %signal, "agent.signalled"),
+                Err(error) => warn!(%agent, %signal, %error, "agent.unsignalled"),
+            },
             Step::Command(argv) => {
                 info!(%agent, command = ?argv, "agent.told");
                 let (reply, _ignored) = oneshot::channel();
