@@ -7,6 +7,7 @@ import json
 import ssl
 import subprocess
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -45,7 +46,8 @@ class FakeAws:
 
     def __init__(self, directory):
         self.called = threading.Semaphore(0)
-        self.calls = set()
+        # When each action was first called, in CLOCK_MONOTONIC nanoseconds.
+        self.calls = {}
         trusted = make_certificate(directory)
         metadata = serve(Metadata)
         api, plain = serve(Api, directory), serve(Api)
@@ -60,9 +62,9 @@ class FakeAws:
 
     def wait_for(self, wanted):
         """Waits until these actions were called."""
-        while not wanted <= self.calls:
+        while missing := wanted - self.calls.keys():
             if not self.called.acquire(timeout=PATIENCE):
-                raise TimeoutError(f"called: {self.calls}, not {wanted - self.calls}")
+                raise TimeoutError(f"called: {list(self.calls)}, not {missing}")
 
 
 def serve(handler, tls_in=None, port=0):
@@ -104,12 +106,13 @@ class Metadata(Quiet):
 
 class Api(Quiet):
     def do_POST(self):
+        arrived = time.monotonic_ns()
         length = int(self.headers["Content-Length"])
         action = parse_qs(self.rfile.read(length).decode())["Action"][0]
         # An empty answer is a valid one to every action that is called here.
         self.answer(200, f"<{action}Response/>", Content_Type="text/xml")
         aws = self.server.aws
-        aws.calls.add(action)
+        aws.calls.setdefault(action, arrived)
         aws.called.release()
 
 

@@ -178,34 +178,6 @@ fn the_dead_man_powers_off_when_its_time_has_come() {
     wait_until("the power-off command", || bed.powered_off());
 }
 
-/// A measurement: `cargo test --release --test e2e call_follows -- --ignored --nocapture`.
-#[test]
-#[ignore = "measures time, which only a quiet machine can tell"]
-fn the_first_call_follows_the_agents_end() {
-    let mut delays: Vec<_> = (0..20)
-        .map(|_| {
-            let (bed, _, instance) = machine(0, 2);
-            let agent = bed.agent("--job-ms 300");
-            let _run = bed.run("--preset buildkite --max-jobs 1", &agent.argv());
-            wait_terminated(&bed, &instance);
-            let ended = agent
-                .events()
-                .iter()
-                .rfind(|event| event.name == "exit")
-                .map(|e| e.at);
-            let calls = bed.cloud().calls();
-            let detach = calls.iter().find(|call| call.action == "DetachInstances");
-            1000.0 * (detach.expect("it detached").at - ended.expect("it ended"))
-        })
-        .collect();
-    delays.sort_by(f64::total_cmp);
-    let (median, worst) = (delays[10], delays[19]);
-    println!(
-        "agent's exit to the first Auto Scaling call: median {median:.1} ms, worst {worst:.1} ms"
-    );
-    assert!(median < 20.0, "{delays:?}");
-}
-
 /// The machine was restarted, or powered off and started again, while it was leaving.
 #[test]
 fn a_reboot_does_not_bring_a_leaving_machine_back_to_work() {
