@@ -34,7 +34,7 @@ use crate::control::{BindError, Incoming, Reply, Request, Server, State};
 use crate::exit::{Status, Usage};
 use crate::instance::{Mode, Placement};
 use crate::lifecycle::{
-    AgentIndex, DetectorIndex, Event, Exit, Instant, Lifecycle, Observation, Phase, Reason,
+    Action, AgentIndex, DetectorIndex, Event, Exit, Instant, Lifecycle, Observation, Phase, Reason,
 };
 use crate::presets::Detector;
 use clock::Alarm;
@@ -309,11 +309,12 @@ impl Supervisor {
             if state != self.state_since.0 {
                 self.state_since = (state, now);
             }
-            if !actions.is_empty() {
-                // Before it is done: a drain signal that is sent twice cancels jobs.
+            // Before it is done: a drain signal that is sent twice cancels jobs. To look again
+            // changes nothing.
+            if actions.iter().any(|action| *action != Action::Sample) {
                 self.save();
-                self.perform(actions);
             }
+            self.perform(actions);
         }
     }
 
