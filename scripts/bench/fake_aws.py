@@ -81,6 +81,8 @@ def serve(handler, tls_in=None, port=0):
 class Quiet(BaseHTTPRequestHandler):
     # Connections are kept alive.
     protocol_version = "HTTP/1.1"
+    # Head and body are written apart; together with delayed acknowledgements that costs 40 ms.
+    disable_nagle_algorithm = True
 
     def log_message(self, *_):
         pass
