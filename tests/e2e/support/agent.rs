@@ -17,8 +17,6 @@ pub struct Agent {
 pub struct AgentEvent {
     pub name: String,
     pub pid: i32,
-    /// Monotonic clock, in seconds.
-    pub at: f64,
     pub fields: Value,
 }
 
@@ -61,7 +59,6 @@ impl Agent {
                 AgentEvent {
                     name: fields["event"].as_str().expect("named").to_owned(),
                     pid: fields["pid"].as_i64().expect("a pid") as i32,
-                    at: fields["t"].as_f64().expect("a time"),
                     fields,
                 }
             })

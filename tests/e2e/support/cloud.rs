@@ -10,7 +10,7 @@ use super::http::{Answer, Handler, Request, Server, block_on};
 use super::imds::Times;
 use super::moto::{Service, decode_form, moto, texts};
 use super::rules::{Leaving, Refusal, refusal};
-use super::{monotonic, wait_for};
+use super::wait_for;
 
 /// How a call fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +42,6 @@ pub enum Fault {
 pub struct Call {
     pub action: String,
     pub params: HashMap<String, String>,
-    /// When it arrived, on the monotonic clock in seconds.
-    pub at: f64,
     /// The status and error code that were answered, or how it was left without an answer.
     pub answer: String,
     /// It was carried out, whatever was answered.
@@ -297,7 +295,6 @@ impl Shared {
         let param = |name: &str| params.get(name).cloned().unwrap_or_default();
         let mut call = Call {
             action: param("Action"),
-            at: monotonic(),
             answer: UNANSWERED.to_owned(),
             took_effect: false,
             params: params.clone(),

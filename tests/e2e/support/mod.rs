@@ -324,14 +324,6 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     wait_for(what, || holds().then_some(()));
 }
 
-/// The clock of the agent's events, in seconds.
-#[cfg(feature = "aws")]
-pub fn monotonic() -> f64 {
-    let clock = nix::time::ClockId::CLOCK_MONOTONIC;
-    let now = nix::time::clock_gettime(clock).expect("every Linux has it");
-    now.tv_sec() as f64 + now.tv_nsec() as f64 / 1e9
-}
-
 /// The process exists and is no zombie.
 pub fn alive(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
