@@ -15,10 +15,11 @@ def starts(lab, supervisors, agent, rounds):
     from exec to the end of both, and processor time of both.
     """
     rows = {name: [] for name in supervisors}
+    env = lab.env()
     for _ in range(rounds):
         for name, supervisor in supervisors.items():
             command = [lab.probe, "start", "--", *supervisor.wrap(agent)]
-            rows[name].append(numbers(command, lab.env()))
+            rows[name].append(numbers(command, env))
     return {name: [statistics.median(column) for column in zip(*row)] for name, row in rows.items()}
 
 
