@@ -96,6 +96,11 @@ class Quiet(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def agree(self, action):
+        """An empty result is a valid one of every action that is called here."""
+        body = f"<{action}Response><{action}Result/></{action}Response>"
+        self.answer(200, body, Content_Type="text/xml")
+
 
 class Metadata(Quiet):
     def do_PUT(self):
@@ -111,8 +116,7 @@ class Api(Quiet):
         arrived = time.monotonic_ns()
         length = int(self.headers["Content-Length"])
         action = parse_qs(self.rfile.read(length).decode())["Action"][0]
-        # An empty answer is a valid one to every action that is called here.
-        self.answer(200, f"<{action}Response/>", Content_Type="text/xml")
+        self.agree(action)
         aws = self.server.aws
         aws.calls.setdefault(action, arrived)
         aws.called.release()
