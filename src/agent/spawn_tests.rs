@@ -262,6 +262,7 @@ fn user_gets_its_groups_and_home() {
     ];
     let name = "agent::spawn::tests::user_gets_its_groups_and_home";
     alone_under(&wrapper, name, || {
+        sys::reset_signals().unwrap();
         let mut spec =
             shell("id -u; id -g; id -G; echo $HOME $USER $LOGNAME $SHELL; cat /proc/self/status");
         spec.user = Some(User::lookup("runner").unwrap());
