@@ -46,10 +46,12 @@ impl Lifecycle {
         Some((self, actions))
     }
 
-    /// It was stored under these settings. Limits may change, and what was learned since stays.
+    /// It was stored under these settings. Limits may change, and with them how often is looked;
+    /// what was learned since stays.
     fn fits(&self, settings: &Settings) -> bool {
         let ours = Settings {
             limits: self.settings.limits,
+            sampling: self.settings.sampling,
             pass_through: self.settings.pass_through,
             ..settings.clone()
         };

@@ -130,14 +130,20 @@ impl Supervisor {
         });
     }
 
-    /// Agents of a supervisor whose state does not fit this configuration: nobody knows what
-    /// they do, and new ones are about to start in their place.
-    pub(super) fn end_strangers(&mut self, processes: Vec<state::Process>) {
+    /// Agents of a supervisor whose state does not fit this configuration: new ones are about to
+    /// start in their place. Their jobs may finish; what is left of them goes with the machine.
+    pub(super) fn drain_strangers(&mut self, processes: Vec<state::Process>) {
+        let signal = match self.config.preset.drain.step {
+            Step::Signal(signal) => signal,
+            Step::Command(_) => Signal::SIGTERM,
+        };
         for known in processes {
             let stranger = Process::adopt(Pid::from_raw(known.pid), known.start_time);
             if let Some(process) = stranger {
-                warn!(pid = %process.pid(), "agent.replaced: the configuration has changed");
-                let _ = process.signal(Signal::SIGKILL);
+                warn!(pid = %process.pid(), %signal, "agent.replaced: the configuration has changed");
+                if let Err(error) = process.signal(signal) {
+                    warn!(pid = %process.pid(), %error, "agent.unsignalled");
+                }
             }
         }
     }

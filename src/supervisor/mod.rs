@@ -250,8 +250,6 @@ impl Supervisor {
         };
         if ends_machine {
             supervisor.find_placement();
-        }
-        if ends_machine {
             supervisor.machine.recall();
         }
         if fits {
@@ -261,7 +259,7 @@ impl Supervisor {
                 supervisor.machine.forget();
                 supervisor.disarm_dead_man();
             }
-            supervisor.end_strangers(processes);
+            supervisor.drain_strangers(processes);
         }
         supervisor.perform(actions);
         supervisor.feed_queued();

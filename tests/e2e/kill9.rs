@@ -103,3 +103,29 @@ fn moment(random: &mut fastrand::Rng) -> Vec<String> {
     );
     last_words
 }
+
+#[test]
+fn a_configuration_changed_while_nobody_watched_costs_no_job() {
+    for (change, word) in [
+        ("--idle-timeout 2s", "agent.adopted"),
+        ("--idle-timeout 1h --slots 2", "agent.replaced"),
+    ] {
+        let bed = TestBed::new();
+        let agent = bed
+            .agent("--log silent --job-ms 1500 --jobs 1")
+            .with_hooks();
+        let options = "--preset generic --retire poweroff";
+        let first = bed.run(&format!("{options} --idle-timeout 1h"), &agent.argv());
+        first.wait_event("job.started");
+        first.kill_9();
+        let second = bed.run(&format!("{options} {change}"), &agent.argv());
+        wait_until(word, || {
+            second
+                .log()
+                .iter()
+                .any(|line| line.event().starts_with(word))
+        });
+        wait_until("the end of the first job", || agent.count("finished") > 0);
+        assert_eq!(agent.count("canceled"), 0, "{change}");
+    }
+}

@@ -226,13 +226,19 @@ proptest! {
         world.plays(&steps);
         let same = Settings {
             limits: other.limits,
+            sampling: other.sampling,
             pass_through: other.pass_through,
             ..settings.clone()
         };
         prop_assert!(world.life.clone().resume(same.clone(), world.now).is_some());
         let earlier = Instant(Duration::from_secs(999));
         prop_assert!(world.life.clone().resume(same.clone(), earlier).is_none(), "another boot");
-        let other = Settings { limits: same.limits, pass_through: same.pass_through, ..other };
+        let other = Settings {
+            limits: same.limits,
+            sampling: same.sampling,
+            pass_through: same.pass_through,
+            ..other
+        };
         if other != same {
             prop_assert!(world.life.resume(other, world.now).is_none());
         }
