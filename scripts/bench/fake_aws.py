@@ -6,6 +6,7 @@ Only as much as makes a supervisor have its identity, its credentials and its tw
 import json
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -67,9 +68,17 @@ class FakeAws:
                 raise TimeoutError(f"called: {list(self.calls)}, not {missing}")
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        # Whoever is killed in the middle of a call hangs up.
+        if not isinstance(sys.exc_info()[1], (ConnectionError, ssl.SSLError)):
+            super().handle_error(request, client_address)
+
+
 def serve(handler, tls_in=None, port=0):
-    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", port), handler)
     if tls_in:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(tls_in / "cert.pem", tls_in / "key.pem")
