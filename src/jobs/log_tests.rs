@@ -23,6 +23,8 @@ fn events(preset: &Preset, stream: Stream, chunks: &[&[u8]]) -> Vec<String> {
                     let id = id.unwrap_or_default();
                     format!("{} finished {id} {}", detector.0, outcome.as_str())
                 }
+                Observation::SafeWindow => "safe".to_owned(),
+                Observation::DrainArmed => "armed".to_owned(),
                 Observation::Running { .. } => panic!("a log shows no levels"),
             });
         });

@@ -16,6 +16,9 @@ pub enum Event {
     Observed(AgentIndex, DetectorIndex, Observation),
     /// Every level detector has been asked once more, as [`Action::Sample`] wished.
     Sampled,
+    /// [`Action::Cordon`] was done: the CI server gives this agent no more jobs, or (`false`) it
+    /// could not be told so.
+    Cordoned(AgentIndex, bool),
     /// Somebody or something wants this machine to end its work, at the latest at the deadline.
     Drain {
         reason: Reason,
@@ -48,6 +51,8 @@ pub enum Action {
     Stop(AgentIndex, Stop),
     /// Ask every level detector now, then send [`Event::Sampled`].
     Sample,
+    /// Tell the CI server to give this agent no more jobs, then send [`Event::Cordoned`].
+    Cordon(AgentIndex),
     /// No agent is left: end the processes they left behind, then send [`Event::TreeGone`].
     Sweep(Sweep),
     /// The drain has begun; what retirement needs can be made ready.
@@ -67,6 +72,8 @@ pub enum Action {
 pub enum Stop {
     /// The preset's drain step.
     Drain,
+    /// The preset's other drain step, for a process that was not seen armed for the first.
+    Otherwise,
     /// The preset's cancel step: running jobs end, the CI server hears of it.
     Cancel,
     /// SIGTERM to an agent that was never ready: its own signals are not safe yet.
@@ -105,6 +112,10 @@ pub enum Report {
     RaceLost {
         agent: AgentIndex,
     },
+    /// The CI server may still give this agent a job while it is being drained.
+    CordonFailed(AgentIndex),
+    /// Told to run one job a process, it stayed after its job.
+    NotSingle(AgentIndex),
     LimitReached(Reason),
     DrainBegan {
         reason: Reason,

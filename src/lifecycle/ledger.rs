@@ -22,11 +22,15 @@ pub enum DetectorKind {
     Level,
     /// Sees only that something runs.
     AdvisoryLevel,
+    /// Sees how many run, and is believed about ends alone: jobs that two answers in a row do not
+    /// show have ended.
+    Census,
 }
 
 impl DetectorKind {
     pub fn is_level(self) -> bool {
-        matches!(self, DetectorKind::Level | DetectorKind::AdvisoryLevel)
+        use DetectorKind::*;
+        matches!(self, Level | AdvisoryLevel | Census)
     }
 
     /// Its starts count towards max-jobs.

@@ -17,6 +17,7 @@ mod limits;
 #[cfg(test)]
 mod properties;
 mod resume;
+mod settings;
 #[cfg(test)]
 mod table;
 mod words;
@@ -31,50 +32,8 @@ pub use agents::Stage;
 pub use event::{Action, Event, Report, Stop, Sweep};
 pub use ledger::DetectorKind;
 pub use limits::{Instant, Limit, Limits};
+pub use settings::{DrainMethod, Sampling, Settings, Window};
 pub use words::{AgentIndex, DetectorIndex, Exit, Observation, Outcome, Reason};
-
-/// How this kind of agent stops taking jobs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum DrainMethod {
-    /// A signal or command after which it finishes its jobs and exits.
-    Signal,
-    /// Its signal cancels a job, so it is sent when none runs.
-    WaitIdle,
-    /// One job a process: it exits by itself after its job.
-    SingleJob,
-}
-
-/// How often level detectors are asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sampling {
-    pub while_idle: Duration,
-    pub while_busy: Duration,
-}
-
-/// What the lifecycle must know of the configuration and the preset.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settings {
-    /// Agent processes on this machine, at least 1.
-    pub agents: u32,
-    /// Jobs that one agent process runs at a time, at least 1.
-    pub slots: u32,
-    /// The slots were told or read off the agent's arguments, not assumed.
-    pub slots_known: bool,
-    #[serde(skip, default = "Limits::none")]
-    pub limits: Limits,
-    pub detectors: Vec<DetectorKind>,
-    /// The preset can see when the agent is ready; otherwise it is once started.
-    pub sees_ready: bool,
-    pub drain: DrainMethod,
-    /// What the cancel step is given before the kill; `None` when there is no cancel step.
-    pub cancel: Option<Duration>,
-    /// Exit statuses besides 0 that are a planned end.
-    pub exit_ok: Vec<i32>,
-    /// There is no machine to end: an agent that ends by itself ends the supervisor.
-    pub pass_through: bool,
-    /// `None`: nobody needs to know, so nobody wakes up.
-    pub sampling: Option<Sampling>,
-}
 
 /// Where the machine stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -213,6 +172,7 @@ impl Lifecycle {
             }
             Event::Observed(agent, by, seen) => self.observed(agent, by, seen),
             Event::Sampled => self.sampled(),
+            Event::Cordoned(..) => {}
             Event::Drain { reason, deadline } => self.drain(reason, deadline),
             Event::Interrupt => self.interrupt(),
             Event::Quit => {
@@ -349,17 +309,5 @@ impl Lifecycle {
 
     fn position(&self, index: AgentIndex) -> Option<usize> {
         self.agents.iter().position(|agent| agent.index == index)
-    }
-}
-
-impl Limits {
-    fn none() -> Limits {
-        Limits {
-            max_jobs: Limit::Never,
-            idle_timeout: Limit::Never,
-            max_lifetime: Limit::Never,
-            boot_timeout: Limit::Never,
-            drain_timeout: Limit::Never,
-        }
     }
 }

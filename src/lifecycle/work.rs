@@ -36,6 +36,7 @@ impl Lifecycle {
                 ledger.level(by, jobs);
                 Vec::new()
             }
+            Observation::SafeWindow | Observation::DrainArmed => return,
         };
         if !changes.is_empty() {
             // Who has a job is ready, whatever happened to the line that should have said so.

@@ -95,6 +95,8 @@ fn print(line: u64, seen: &Observation, as_json: bool, out: &mut dyn Write) -> i
         Observation::Ready => ("agent.ready", None, None),
         Observation::Started { id } => ("job.started", id.as_deref(), None),
         Observation::Finished { id, outcome } => ("job.finished", id.as_deref(), Some(*outcome)),
+        Observation::SafeWindow => ("drain.window", None, None),
+        Observation::DrainArmed => ("drain.armed", None, None),
         // A log shows edges only.
         Observation::Running { .. } => return Ok(()),
     };

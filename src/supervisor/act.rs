@@ -27,6 +27,8 @@ impl Supervisor {
                 Action::Spawn(agent) => self.spawn(agent),
                 Action::Stop(agent, how) => self.stop(agent, how),
                 Action::Sample => self.sample(),
+                // No preset can cordon yet, so nobody asks for it.
+                Action::Cordon(agent) => self.events.push_back(Event::Cordoned(agent, false)),
                 Action::Sweep(how) => self.sweep(how),
                 Action::PrepareRetire(reason) => self.prepare_retire(reason),
                 Action::Retire(reason) => self.retire(reason),
@@ -154,7 +156,7 @@ impl Supervisor {
         };
         let preset = &self.config.preset;
         let step = match (how, &preset.cancel) {
-            (Stop::Drain, _) => preset.drain.step.clone(),
+            (Stop::Drain | Stop::Otherwise, _) => preset.drain.step.clone(),
             (Stop::Cancel, Some(cancel)) => cancel.step.clone(),
             (Stop::Terminate, _) => Step::Signal(Signal::SIGTERM),
             (Stop::Kill | Stop::Cancel, _) => return self.kill(agent),

@@ -28,6 +28,14 @@ pub fn log(report: &Report, now: Instant) {
             %agent,
             "job.started after max-jobs: this agent took a job before it could hear of the drain"
         ),
+        Report::CordonFailed(agent) => warn!(
+            %agent,
+            "drain.uncordoned: the CI server may give this agent a job that its drain ends"
+        ),
+        Report::NotSingle(agent) => warn!(
+            %agent,
+            "agent.not_single: it was told to run one job and stayed after it"
+        ),
         Report::LimitReached(reason) => info!(%reason, "limit.reached"),
         Report::DrainBegan { reason, deadline } => {
             info!(%reason, deadline_in = left(deadline), "drain.began");

@@ -14,6 +14,7 @@ impl World {
                 Action::Sweep(_) if self.nature.answers => self.answers.push_back(Event::TreeGone),
                 Action::Retire(reason) => self.retirements.push((self.now, reason)),
                 Action::Sweep(_)
+                | Action::Cordon(_)
                 | Action::PrepareRetire(_)
                 | Action::PowerOff
                 | Action::Exit
@@ -56,7 +57,7 @@ impl World {
         };
         process.told = true;
         match stop {
-            Stop::Drain => {
+            Stop::Drain | Stop::Otherwise => {
                 let busy = process.slots.iter().any(Option::is_some);
                 if !busy || self.settings.drain == DrainMethod::WaitIdle {
                     self.end(at, Exit::Code(0));

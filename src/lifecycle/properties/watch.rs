@@ -81,7 +81,10 @@ impl Watch {
                     self.quiet_since = Some(now);
                 }
             }
-            Observation::Started { .. } | Observation::Finished { .. } => {}
+            Observation::Started { .. }
+            | Observation::Finished { .. }
+            | Observation::SafeWindow
+            | Observation::DrainArmed => {}
         }
     }
 
