@@ -61,8 +61,23 @@ struct Job {
     /// Bit sets over detectors.
     began: u64,
     ended: u64,
+    /// Censuses whose last answer left it out.
+    missing: u64,
     counted: bool,
     outcome: Outcome,
+}
+
+impl Job {
+    fn new(id: Option<String>, began: u64) -> Self {
+        Job {
+            id,
+            began,
+            ended: 0,
+            missing: 0,
+            counted: false,
+            outcome: Outcome::Unknown,
+        }
+    }
 }
 
 /// How many closed jobs are remembered, to recognise a late report of the same job.
@@ -150,13 +165,7 @@ impl Ledger {
                 if self.open.len() >= MOST_OPEN {
                     changes.push(self.close(0));
                 }
-                self.open.push(Job {
-                    id: id.clone(),
-                    began: bit,
-                    ended: 0,
-                    counted: false,
-                    outcome: Outcome::Unknown,
-                });
+                self.open.push(Job::new(id.clone(), bit));
                 changes.push(Change::Started { id });
             }
         }

@@ -1,8 +1,8 @@
 //! What detectors that see levels, not edges, make of an agent's jobs: a rise opens jobs, a fall
-//! closes the oldest.
+//! closes the oldest. A census is believed about ends alone.
 
 use super::{Change, DetectorKind, Job, Ledger, MOST_OPEN};
-use crate::lifecycle::words::{DetectorIndex, Outcome};
+use crate::lifecycle::words::DetectorIndex;
 
 impl Ledger {
     /// A level detector's answer; `None` when it could not tell.
@@ -16,6 +16,13 @@ impl Ledger {
         self.levels[by.0] = jobs.or(before.filter(|jobs| *jobs > 0));
         match (kind, jobs) {
             (DetectorKind::Level, Some(now)) => self.shift(by, before.unwrap_or(0), now),
+            (DetectorKind::Census, Some(_)) => self.take_census(1 << by.0),
+            (DetectorKind::Census, None) => {
+                self.open
+                    .iter_mut()
+                    .for_each(|job| job.missing &= !(1 << by.0));
+                Vec::new()
+            }
             _ => Vec::new(),
         }
     }
@@ -38,13 +45,7 @@ impl Ledger {
             if self.open.len() >= MOST_OPEN {
                 break;
             }
-            self.open.push(Job {
-                id: None,
-                began: bit,
-                ended: 0,
-                counted: false,
-                outcome: Outcome::Unknown,
-            });
+            self.open.push(Job::new(None, bit));
             changes.push(Change::Started { id: None });
         }
         changes
@@ -83,6 +84,33 @@ impl Ledger {
         };
         job.began |= bit;
         true
+    }
+
+    /// Jobs that two answers in a row left out have ended. One answer may be of the moment before
+    /// the job began, so a job is only ever closed by the second that finds it open.
+    fn take_census(&mut self, bit: u64) -> Vec<Change> {
+        let levels = self.detectors.iter().zip(&self.levels);
+        let censuses = levels.filter(|(kind, _)| **kind == DetectorKind::Census);
+        let shown = censuses.filter_map(|(_, jobs)| *jobs).max().unwrap_or(0);
+        let surplus = self.open.len().saturating_sub(shown as usize);
+        // Those that somebody saw end, then the oldest; never one that a level still shows.
+        let counting = self.bits(|kind| kind == DetectorKind::Level);
+        let closable = |at: &usize| self.open[*at].began & !self.open[*at].ended & counting == 0;
+        let mut left_out: Vec<_> = (0..self.open.len()).filter(closable).collect();
+        left_out.sort_by_key(|at| self.open[*at].ended == 0);
+        left_out.truncate(surplus);
+        let mut gone = Vec::new();
+        for (at, job) in self.open.iter_mut().enumerate() {
+            if !left_out.contains(&at) {
+                job.missing &= !bit;
+            } else if job.missing & bit != 0 {
+                gone.push(at);
+            } else {
+                job.missing |= bit;
+            }
+        }
+        let closed = gone.into_iter().enumerate();
+        closed.map(|(n, at)| self.close(at - n)).collect()
     }
 
     fn bits(&self, of: impl Fn(DetectorKind) -> bool) -> u64 {

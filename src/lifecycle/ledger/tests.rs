@@ -226,3 +226,94 @@ fn a_lying_level_costs_no_memory() {
     assert_eq!(l.level(COUNT, Some(0)).len(), MOST_OPEN);
     assert_eq!((l.started(), l.is_idle()), (u32::MAX, true));
 }
+
+fn census() -> Ledger {
+    Ledger::new(&[DetectorKind::Edges, DetectorKind::Census], None)
+}
+
+#[test]
+fn a_job_that_two_answers_in_a_row_leave_out_has_ended() {
+    let mut l = census();
+    l.start(LOG, id("a"));
+    l.start(LOG, id("b"));
+    assert_eq!(
+        l.level(COUNT, Some(1)),
+        [],
+        "it may be of before the job began"
+    );
+    let a = Change::Finished {
+        id: id("a"),
+        outcome: Outcome::Unknown,
+    };
+    assert_eq!(l.level(COUNT, Some(1)), [a]);
+    assert_eq!(l.level(COUNT, Some(1)), []);
+    assert_eq!(l.level(COUNT, Some(1)), [], "the other one is still shown");
+    assert_eq!(l.finish(LOG, id("a"), Outcome::Passed), [], "a late word");
+    assert_eq!((l.started(), l.running()), (2, 1));
+}
+
+#[test]
+fn an_answer_that_shows_all_or_nothing_at_all_begins_the_streak_anew() {
+    for between in [Some(1), None] {
+        let mut l = census();
+        l.start(LOG, None);
+        assert_eq!(l.level(COUNT, Some(0)), []);
+        assert_eq!(l.level(COUNT, between), []);
+        assert_eq!(l.level(COUNT, Some(0)), []);
+        assert_eq!(l.level(COUNT, Some(0)).len(), 1);
+    }
+}
+
+#[test]
+fn a_job_that_began_between_two_answers_is_not_of_the_streak() {
+    let mut l = census();
+    l.start(LOG, id("a"));
+    l.level(COUNT, Some(0));
+    l.finish(LOG, id("a"), Outcome::Passed);
+    l.start(LOG, id("b"));
+    assert_eq!(l.level(COUNT, Some(0)), []);
+    assert_eq!(l.running(), 1);
+}
+
+#[test]
+fn a_census_counts_nothing_and_keeps_the_machine_busy() {
+    let mut l = census();
+    assert!(!l.is_idle(), "nothing is known before the first answer");
+    assert_eq!(l.level(COUNT, Some(2)), []);
+    assert_eq!((l.started(), l.running()), (0, 2));
+    l.level(COUNT, Some(0));
+    assert!(l.is_idle());
+}
+
+#[test]
+fn a_census_closes_the_job_whose_end_a_hook_told_and_with_its_outcome() {
+    use DetectorKind::*;
+    let mut l = Ledger::new(&[Edges, Census, AdvisoryEdges], None);
+    let hook = DetectorIndex(2);
+    l.start(LOG, id("a"));
+    l.start(LOG, id("b"));
+    l.finish(hook, id("b"), Outcome::Failed);
+    l.level(COUNT, Some(1));
+    let b = Change::Finished {
+        id: id("b"),
+        outcome: Outcome::Failed,
+    };
+    assert_eq!(l.level(COUNT, Some(1)), [b]);
+}
+
+#[test]
+fn a_job_that_a_counting_level_shows_is_not_over() {
+    use DetectorKind::*;
+    let mut l = Ledger::new(&[Level, Census, Census], None);
+    let other = DetectorIndex(2);
+    l.level(LOG, Some(1));
+    for _ in 0..3 {
+        assert_eq!(l.level(COUNT, Some(0)), []);
+    }
+    let mut l = Ledger::new(&[Edges, Census, Census], None);
+    l.start(LOG, None);
+    l.level(other, Some(1));
+    for _ in 0..3 {
+        assert_eq!(l.level(COUNT, Some(0)), [], "another census shows it");
+    }
+}

@@ -76,3 +76,41 @@ fn the_job_of_an_agent_that_is_killed_is_lost_though_only_a_level_showed_it() {
     let tally = script.tally();
     assert_eq!((tally.unknown, tally.lost), (1, 1));
 }
+
+#[test]
+fn an_agent_that_tells_no_ends_is_idle_when_a_census_says_so_twice() {
+    one()
+        .with("detectors=log,census sample=60 max-jobs=9")
+        .plays(
+            "
+      0 | new                  -> spawn 1                   ; starting, 300
+      1 | ready 1              -> sample                    ; idle since 1, 61
+      2 | start 1              ->                           ; busy 1, 61
+      9 | level 1 0            ->                           ; busy 1, 61
+     10 | level 1 ?            ->                           ; busy 1, 61
+     11 | level 1 0            ->                           ; busy 1, 61
+     12 | level 1 0            ->                           ; idle since 12, 61
+     13 | level 1 3            ->                           ; busy 3, 61
+     14 | level 1 0            ->                           ; idle since 14, 61
+    ",
+        );
+}
+
+#[test]
+fn a_census_may_close_the_job_that_a_drain_waits_for() {
+    one()
+        .with("detectors=log,census sample=60 drain-by=wait-idle")
+        .plays(
+            "
+      0 | new                  -> spawn 1                   ; starting, 300
+      1 | start 1              -> sample                    ; busy 1, 61
+      1 | level 1 1            ->                           ; busy 1, 61
+      1 | sampled              ->                           ; busy 1, 61
+      5 | drain operator       -> sample, prepare operator  ; draining operator by 3605, 65
+      5 | level 1 0            ->                           ; draining operator by 3605, 65
+      5 | sampled              ->                           ; draining operator by 3605, 65
+     65 | tick                 -> sample                    ; draining operator by 3605, 125
+     65 | level 1 0            -> drain 1                   ; draining operator by 3605, 125
+    ",
+        );
+}

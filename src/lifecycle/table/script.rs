@@ -170,6 +170,7 @@ fn set(settings: &mut Settings, pair: &str) {
                 "log" => DetectorKind::Edges,
                 "hint" => DetectorKind::AdvisoryEdges,
                 "level" => DetectorKind::AdvisoryLevel,
+                "census" => DetectorKind::Census,
                 "count" => DetectorKind::Level,
                 _ => panic!("unknown detector {name}"),
             };
