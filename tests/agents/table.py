@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 
-# The scenarios of test_agents.py.
+# The scenarios of test_agents.py and test_race.py.
 COLUMNS = ["ready", "count", "transitions", "drain-busy", "drain-idle", "cancel", "lost",
            "max-jobs", "spoof", "exit", "race"]
 LEGEND = """\

@@ -1,48 +1,31 @@
 """GitHub Actions runner. Its binaries are .NET and in no registry: simulated."""
 
-import json
-
-from driver import Driver
-from servers.pool import Pool
-from simulators import install
-
-TOKEN = "remove-me"
+from drivers.dotnet import REMOVE_TOKEN, DotnetDriver
 
 
-class Github(Driver):
-    """One job a process: what the preset does by itself, with `--once`."""
+class Github(DotnetDriver):
+    """One job a process: what the preset does by itself."""
 
     name = "github 2.336"
     preset = "github"
-    slots = (1,)
+    simulator = "github"
+    programs = ("Runner.Listener", "Runner.Worker")
     drains = "single-job"
 
-    def setup(self):
-        self.runner = self.bed.dir / "actions-runner"
-        install.copies("github", self.runner)
-        for program in ("Runner.Listener", "Runner.Worker"):
-            install.program("github", self.runner / "bin" / program)
-        self.server = Pool()
-        about = {"server": self.server.url, "remove_token": TOKEN}
-        (self.runner / "simulator.json").write_text(json.dumps(about))
+
+class GithubListener(Github):
+    """Without run.sh, as in images of one's own."""
+
+    name = "github 2.336 Runner.Listener"
 
     def command(self):
-        return [self.runner / "run.sh"]
+        return [self.home / "bin" / "Runner.Listener", "run"]
 
-    def offer(self, job):
-        # The names of jobs are whatever their authors like.
-        self.server.offer(job, name=f"test ({job.id}): Job it completed with result: Failed")
 
-    def heard(self):
-        return self.server.heard()
+class GithubRemoved(Github):
+    """With a token, the server is asked to remove the runner, which it refuses while it is busy."""
 
-    def fake_lines(self):
-        return [
-            "2026-08-17 13:16:44Z: Job test completed with result: Succeeded",
-            "2026-08-17 13:16:44Z: Running job: test",
-            "2026-08-17 13:16:44Z: Listening for Jobs",
-        ]
+    name = "github 2.336 remove token"
 
-    def stop(self):
-        if hasattr(self, "server"):
-            self.server.stop()
+    def env(self):
+        return {"RUNNER_REMOVE_TOKEN": REMOVE_TOKEN}

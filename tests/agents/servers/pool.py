@@ -17,9 +17,10 @@ POLL = 20
 
 
 class Pool:
-    """Starts to serve at once; `url` says where."""
+    """Starts to serve at once; `url` says where. `on_the_way` is how long an agent waits for the
+    answer when it acquires a job, in seconds."""
 
-    def __init__(self):
+    def __init__(self, on_the_way=0):
         self.changed = threading.Condition()
         self.offered = []
         self.assigned = {}
@@ -28,8 +29,7 @@ class Pool:
         self.removed = False
         self.refused = 0
         self.ended = False
-        # In seconds: how long an agent waits for the answer when it acquires a job.
-        self.on_the_way = 0
+        self.on_the_way = on_the_way
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.pool = self
         self.server.daemon_threads = True
