@@ -15,7 +15,7 @@ use crate::cli::{RunOptions, Words};
 use crate::exit::Usage;
 use crate::instance::Mode;
 use crate::lifecycle::{Limit, Limits};
-use crate::presets::{self, Preset};
+use crate::presets::{self, Launch, Preset};
 use crate::toml_error;
 
 const DEFAULT_FILE: &str = "/etc/clockout/clockout.toml";
@@ -26,6 +26,8 @@ pub struct Config {
     /// The agent and its arguments; empty for `retire`.
     pub agent: Vec<OsString>,
     pub preset: Arc<Preset>,
+    /// How the preset has the agents started.
+    pub launch: Launch,
     pub limits: Limits,
     /// Agent processes, at least 1.
     pub agents: u32,
@@ -129,29 +131,33 @@ impl Config {
     pub fn new(options: RunOptions, agent: Vec<OsString>) -> Result<Config, Usage> {
         let preset = match (&options.preset, agent.first()) {
             (Some(name), _) => presets::load(name),
-            (None, Some(program)) => presets::for_program(program),
+            (None, Some(_)) => presets::for_agent(&agent),
             (None, None) => presets::load("generic"),
         };
         let preset = preset.map_err(|error| Usage(format!("{error:#}")))?;
         let agents = count_agents(options.agents.as_deref())?;
-        let read_off = preset.slots(&agent);
-        let slots = options.slots.or(read_off).unwrap_or(preset.default_slots());
-        if slots == 0 {
+        if options.slots == Some(0) {
             return Err(Usage(
                 "--slots 0 is refused: an agent runs at least 1 job".to_owned(),
             ));
         }
+        let preset = Arc::new(preset);
+        let launch = Launch::new(preset.clone(), &agent, options.slots);
+        if let Some(refusal) = launch.refusal().filter(|_| !agent.is_empty()) {
+            return Err(Usage(refusal));
+        }
         let limits = limits(&options);
-        check_max_jobs(limits.max_jobs, slots)?;
+        check_max_jobs(limits.max_jobs, launch.slots)?;
         let user = options.user.as_deref().map(User::lookup).transpose();
         Ok(Config {
             user: user.map_err(|error| Usage(format!("--user: {error}")))?,
-            slots_known: options.slots.or(read_off).is_some(),
             agent,
-            preset: Arc::new(preset),
+            preset,
             limits,
             agents,
-            slots,
+            slots: launch.slots,
+            slots_known: launch.slots_known,
+            launch,
             retire: Retire {
                 mode: options.retire.unwrap_or(Mode::Auto),
                 detach_early: options.detach_early.unwrap_or(false),

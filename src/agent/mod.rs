@@ -15,6 +15,7 @@ mod tree;
 mod user;
 
 pub use cgroup::Cgroup;
+pub use environment::is_private;
 pub use output::{Chunk, Stream, Tap, reopen};
 pub use proc::descendants;
 pub use process::Process;

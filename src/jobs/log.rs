@@ -5,7 +5,6 @@
 //! line that has one meets a regex.
 
 use std::collections::VecDeque;
-use std::ffi::OsString;
 
 use memchr::memmem::Finder;
 use regex::bytes::Captures;
@@ -13,7 +12,7 @@ use serde_json::Value;
 
 use super::line::{Splitter, lines, plain};
 use crate::lifecycle::{DetectorIndex, Observation, Outcome};
-use crate::presets::{JsonFields, LogDetector, Pattern, Pointer, Preset, Stream, Watch};
+use crate::presets::{JsonFields, Lines, LogDetector, Pattern, Pointer};
 
 /// In the place of a detector: the preset's ready line was seen.
 const READY: DetectorIndex = DetectorIndex(usize::MAX);
@@ -61,22 +60,14 @@ struct Said {
 }
 
 impl LineMatcher {
-    /// For a stream of an agent of these arguments. It sees nothing in a stream that
-    /// [`Preset::reads`] says is of no interest.
-    pub fn new(preset: &Preset, argv: &[OsString], stream: Stream) -> LineMatcher {
-        let on_this = |on: Option<Stream>| on.is_none_or(|on| on == stream);
-        let mut rules = Vec::new();
+    /// For a stream or file of an agent's in which lines mean this.
+    pub fn new(meaning: &Lines<'_>) -> LineMatcher {
+        let ready = meaning.ready.iter();
+        let mut rules: Vec<_> = ready
+            .map(|pattern| Rule::new(pattern, Meaning::Ready))
+            .collect();
         let mut logs = Vec::new();
-        for ready in preset.ready.iter().filter(|ready| on_this(ready.stream)) {
-            rules.push(Rule::new(&ready.line, Meaning::Ready));
-        }
-        for (place, detector) in preset.detectors(argv).into_iter().enumerate() {
-            let Watch::Log(spec) = detector.watch else {
-                continue;
-            };
-            if !on_this(spec.stream) {
-                continue;
-            }
+        for (detector, spec) in &meaning.logs {
             let log = logs.len();
             let all = [
                 (&spec.start, Meaning::Start(log)),
@@ -87,8 +78,8 @@ impl LineMatcher {
                 rules.extend(patterns.iter().map(|pattern| Rule::new(pattern, meaning)));
             }
             logs.push(Log {
-                detector: DetectorIndex(place),
-                spec,
+                detector: *detector,
+                spec: spec.clone(),
                 outcomes: VecDeque::new(),
             });
         }

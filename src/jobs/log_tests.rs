@@ -1,5 +1,5 @@
 use super::*;
-use crate::presets;
+use crate::presets::{self, Preset, Stream};
 
 fn preset(text: &str) -> Preset {
     toml::from_str(text).expect("good")
@@ -7,7 +7,7 @@ fn preset(text: &str) -> Preset {
 
 /// What is seen in a text, each as `detector verb id outcome`.
 fn events(preset: &Preset, stream: Stream, chunks: &[&[u8]]) -> Vec<String> {
-    let mut matcher = LineMatcher::new(preset, &[], stream);
+    let mut matcher = LineMatcher::new(&preset.lines_of(Some(stream)));
     let mut seen = Vec::new();
     for chunk in chunks {
         matcher.feed(chunk, &mut |detector, observation| {

@@ -5,7 +5,6 @@
 //! changes by itself. The words are those of [`script`].
 
 mod jobs;
-mod levels;
 mod script;
 mod starts;
 

@@ -52,17 +52,11 @@ fn test_of(
     log: &mut dyn BufRead,
     out: &mut dyn Write,
 ) -> Result<()> {
-    let streams = Stream::BOTH
-        .into_iter()
-        .filter(|one| stream.is_none_or(|only| only == *one));
-    let read: Vec<_> = streams.filter(|stream| preset.reads(*stream)).collect();
-    if read.is_empty() {
+    let lines = preset.lines_of(stream);
+    if lines.is_empty() {
         anyhow::bail!("preset {} reads nothing of this stream", preset.name);
     }
-    let mut matchers: Vec<_> = read
-        .into_iter()
-        .map(|stream| LineMatcher::new(preset, &[], stream))
-        .collect();
+    let mut matcher = LineMatcher::new(&lines);
     let mut number = 1_u64;
     loop {
         let chunk = log.fill_buf().context("cannot read the log")?;
@@ -74,14 +68,12 @@ fn test_of(
         let length = memchr::memchr(b'\n', chunk).map_or(chunk.len(), |newline| newline + 1);
         let piece = &chunk[..length];
         let mut seen = Vec::new();
-        for matcher in &mut matchers {
-            matcher.feed(piece, &mut |_, observation| {
-                // A line that both streams' patterns know is one event.
-                if !seen.contains(&observation) {
-                    seen.push(observation);
-                }
-            });
-        }
+        matcher.feed(piece, &mut |_, observation| {
+            // A line that several detectors know is one event.
+            if !seen.contains(&observation) {
+                seen.push(observation);
+            }
+        });
         for observation in &seen {
             print(number, observation, as_json, out)?;
         }

@@ -1,4 +1,114 @@
-//! The preset file's format: what its keys are, and what each may say.
+//! The preset file's format, and the reference of all its keys.
+//!
+//! ```toml
+//! summary = "one line for `preset list`"
+//!
+//! # Which agents it is for. All of those given must hold.
+//! match_program = ['my-agent']           # base name of the program; a regex over all of it
+//! match_args = 'agent\.jar$'             # some argument of it matches, anywhere in it
+//! match_beside = 'bin/Agent.Listener'    # this file is there, seen from the program's directory
+//! # `docker run ... IMAGE`, also podman's and nerdctl's: the image's name without registry host,
+//! # tag and digest; a regex over all of it. It stands for match_program.
+//! match_image = ['acme/my-agent']
+//!
+//! # Strings below may have places in them, filled when the agent is started: {index} (1 to N),
+//! # {port} (a free loopback port of each agent process), {clockout} (our own program), {dir} (the
+//! # directory of the agent's program), {config} and {config_dir} (its configuration file),
+//! # {pid} (its main process; in commands only), ${NAME} (our own environment variable; what uses
+//! # one that is not set is left out, and its value is never logged).
+//!
+//! # Appended to the agent's arguments, each group unless its first word (up to a '=') is there, or
+//! # a Source of `unless` is set. A Source is { flag = "--x" }, { env = "X" }, { positional = 2 }
+//! # (of the arguments after the program that do not begin with '-') or { config = 'regex' } (in
+//! # the agent's configuration file; the first group).
+//! add_args = [["--no-color"], { args = ["--listen=:{port}"], unless = [{ env = "LISTEN" }] }]
+//!
+//! # Exit statuses besides 0 of an agent that ended as planned.
+//! exit_ok = [143]
+//!
+//! [env]                                  # forced on the agent
+//! AGENT_DEBUG = "true"
+//! [env_default]                          # given to it unless it has the variable
+//! AGENT_HEALTH = "127.0.0.1:{port}"
+//!
+//! [config]                               # the agent's own configuration file
+//! from = [{ flag = "--config" }]         # Sources; the first that is set
+//! default = "/etc/agent/agent.toml"      # when none is
+//! append = "/agent.cfg"                  # added to what `from` or `default` says
+//!
+//! [slots]                                # jobs that one process runs at a time
+//! from = [{ flag = "--slots" }, { flag = "--slots-per-cpu", times = "cpus" }]
+//! default = 1
+//!
+//! [[require]]                            # else the agent is not started, and `otherwise` says why
+//! config = '(?m)^graceful: true'         # or arg = 'regex', or env = "NAME" (set, not empty)
+//! unless_arg = '^--once$'
+//! otherwise = "set `graceful: true` in {config}: without it a drain cancels the running job"
+//!
+//! [[ready]]                              # a line that says that the agent takes jobs
+//! stream = "stderr"                      # or "stdout", or file = "{config_dir}/agent.log"; without
+//! line = '^connected$'                   # either, whatever is read of the agent
+//!
+//! [[detect.log]]                         # jobs seen in lines; stream or file, as above
+//! # A pattern is a regex with the groups id, outcome and exit_code, or a table: regex; outcome; and
+//! # for JSON lines field, id, outcome_field, exit_code and absent, which are JSON pointers.
+//! start = 'job (?P<id>\d+) started$'     # one or a list; so are finish and outcome
+//! finish = { field = "/msg", regex = 'ended$', id = "/job", absent = ["/source"] }
+//! outcome = '^(?P<outcome>\w+) (?P<id>\d+)$'   # an earlier line that says how it will end
+//! outcomes = { good = "passed", bad = "failed", stopped = "canceled" }
+//! counts = true                          # towards max-jobs; else it only keeps the agent busy
+//! linger = "10s"                         # it shows steps: a job ends when none was seen so long
+//!
+//! [[detect.http]]                        # a page of the agent's own
+//! address = { from = [{ flag = "--listen" }], default = "127.0.0.1:3000" }
+//! path = "/metrics"
+//! running = { gauge = "jobs_running" }   # or JSON pointers: number, keys, or array with where; or
+//! accept_status = [200]                  # the counters started and ended
+//! optional = true                        # older agents have no such page
+//! headers = { Accept = "text/plain" }
+//! basic_auth = ["${AGENT_USER}", "${AGENT_PASSWORD}"]     # or bearer = "${TOKEN}"
+//! counts = false
+//! ends_jobs = true                       # jobs that two answers in a row do not show have ended
+//!
+//! [detect.child]                         # processes below the agent
+//! comm = '^worker$'                      # the kernel's name; without it and exe, any is work
+//! exe = 'agent\.jar run'                 # over its arguments, joined by blanks
+//! settle = "1s"                          # who starts this soon after the agent is its helper
+//! counts = false
+//!
+//! [detect.process_env]                   # the agent's processes, also those that left its tree,
+//! name = "BUILD_TAG"                     # that have this variable; each value of it is a job
+//! counts = true
+//!
+//! [detect.hook]                          # `clockout job`
+//! counts = false
+//!
+//! [drain]                                # how it stops taking jobs
+//! method = "wait-idle"                   # or signal, command, single-job
+//! signal = "TERM"                        # or command = ["{dir}/agent.sh", "stop"]
+//! process = '^Agent\.Listen'             # to the agent's descendant of this name, if there is one
+//! window = { line = 'no job$', lasts = "4s", patience = "30s" }   # only so soon after this line
+//! needs_line = 'drain armed$'            # not seen: [drain.otherwise] is used
+//! [drain.otherwise]
+//! method = "wait-idle"
+//! signal = "KILL"
+//! [drain.cordon]                         # wait-idle: this first, to keep new jobs away; or command
+//! http = { method = "POST", url = "https://ci/cordon", bearer = "${TOKEN}", json = { on = true } }
+//!
+//! [single_job]                           # one job a process, where the agent can
+//! when = [{ flag = "--once" }]           # it was told so by its user
+//! add_args = [["--once"]]                # with one slot we tell it so: arguments
+//! env = { AGENT_ONCE = "true" }          # and variables
+//!
+//! [cancel]                               # ends running jobs so that their server hears of it;
+//! signal = "TERM"                        # command and process as in [drain]
+//! allow = { from = [{ config = '(?m)^grace: (\w+)' }], default = "30s", plus = "5s" }   # or "12s"
+//!
+//! [notes]
+//! race = "what can happen where draining is a race with the next job, and how often"
+//! experimental = true
+//! hook = "how to report outcomes, in one line"
+//! ```
 //!
 //! Every rule is checked while the file is read, so that each error has its line
 //! ([`crate::toml_error`]); what is in these types is valid.
@@ -6,19 +116,21 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use regex::bytes::Regex;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use serde::de::Error;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::drain::duration;
+use super::choose::WholeName;
+use super::detect::{Detect, On};
 use super::drain::{Cancel, Drain};
-use super::find::Setting;
-use super::pattern::{Pattern, Pointer, compile, one_or_many};
-pub use crate::agent::Stream;
-use crate::lifecycle::Outcome;
+use super::pattern::{Pattern, one_or_many, regex_or_none};
+use super::require::Require;
+use super::source::{Setting, Source};
+use super::template::Template;
+use crate::agent::Stream;
+use crate::lifecycle::DrainMethod;
 
 /// How one kind of agent shows its jobs and can be drained.
 #[derive(Debug, Clone, Deserialize)]
@@ -35,15 +147,28 @@ pub struct Preset {
     /// One line for `preset list`.
     #[serde(default)]
     pub summary: String,
-    /// Base names of programs for which this preset is chosen.
     #[serde(default)]
-    match_program: Vec<ProgramName>,
+    pub(super) match_program: Vec<WholeName>,
+    #[serde(default, deserialize_with = "regex_or_none")]
+    pub(super) match_args: Option<Regex>,
+    pub(super) match_beside: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) match_image: Vec<WholeName>,
     /// Forced on the agent.
     #[serde(default)]
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, Template>,
+    /// Given to it unless it has them.
+    #[serde(default)]
+    pub env_default: BTreeMap<String, Template>,
+    #[serde(default)]
+    pub add_args: Vec<Added>,
+    #[serde(default)]
+    pub config: ConfigFile,
     /// Jobs that one agent process runs at a time.
     #[serde(default = "Setting::one")]
     pub slots: Setting<Slots>,
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub require: Vec<Require>,
     /// Lines that say that the agent takes jobs; without any it does once started.
     #[serde(default, deserialize_with = "one_or_many")]
     pub ready: Vec<Ready>,
@@ -51,6 +176,8 @@ pub struct Preset {
     pub detect: Detect,
     #[serde(default)]
     pub drain: Drain,
+    #[serde(default)]
+    pub single_job: SingleJob,
     /// What ends running jobs so that their CI server hears of it; without it they are killed.
     pub cancel: Option<Cancel>,
     /// Exit statuses besides 0 of an agent that ended as planned.
@@ -58,6 +185,30 @@ pub struct Preset {
     pub exit_ok: Vec<i32>,
     #[serde(default)]
     pub notes: Notes,
+}
+
+/// The lifecycle keeps a bit a detector; no agent needs a tenth of them.
+const MOST_DETECTORS: usize = 32;
+
+impl Preset {
+    /// What cannot be so though each part alone could: the table, and what is wrong.
+    pub(super) fn contradiction(&self) -> Option<(&'static str, String)> {
+        let detect = &self.detect;
+        if detect.log.len() + detect.http.len() > MOST_DETECTORS - 3 {
+            let what = format!("more than {MOST_DETECTORS} detectors are of no use");
+            return Some(("detect", what));
+        }
+        let ends = detect.http.iter().any(|http| http.ends_jobs)
+            || self.single_job.can_be_told()
+            || !self.single_job.when.is_empty()
+            || self.drain.method == DrainMethod::SingleJob;
+        let endless = detect.log.iter().any(|log| log.finish.is_empty());
+        (endless && !ends).then(|| {
+            let what = "missing field `finish`: nothing else says when a job ends, as \
+                        `ends_jobs` of [[detect.http]] or [single_job] would";
+            ("detect.log", what.to_owned())
+        })
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -95,185 +246,140 @@ impl Setting<Slots> {
 
 /// A line of the agent's that says it is ready.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "RawReady")]
 pub struct Ready {
-    /// Without it, both streams are read.
-    pub stream: Option<Stream>,
+    pub on: On,
     pub line: Pattern,
-}
-
-/// Ways to see jobs. Busy is what any of them sees; idle needs all to agree.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Detect {
-    #[serde(default, deserialize_with = "one_or_many")]
-    pub log: Vec<LogDetector>,
-    #[serde(default, deserialize_with = "one_or_many")]
-    pub http: Vec<HttpDetector>,
-    pub child: Option<ChildDetector>,
-    /// `clockout job` is always listened to; this says whether it counts.
-    #[serde(default)]
-    pub hook: HookDetector,
-}
-
-/// Lines of the agent's own output that say that a job began or ended.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LogDetector {
-    /// Without it, both streams are read.
-    pub stream: Option<Stream>,
-    #[serde(deserialize_with = "at_least_one")]
-    pub start: Vec<Pattern>,
-    #[serde(deserialize_with = "at_least_one")]
-    pub finish: Vec<Pattern>,
-    /// Lines before the last that say how the job will end.
-    #[serde(default, deserialize_with = "one_or_many")]
-    pub outcome: Vec<Pattern>,
-    /// The agent's words for outcomes.
-    #[serde(default)]
-    pub outcomes: BTreeMap<String, Outcome>,
-    /// Its starts count towards max-jobs, and its ends are believed.
-    #[serde(default = "yes")]
-    pub counts: bool,
-}
-
-/// The agent's own page of what it does, on this machine.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HttpDetector {
-    /// Where the agent listens; a detector whose address nothing tells is left out.
-    pub address: Setting<String>,
-    pub path: String,
-    #[serde(default = "status_200")]
-    pub accept_status: Vec<u16>,
-    #[serde(default)]
-    pub headers: Headers,
-    /// How the page says how many jobs run.
-    pub running: Page,
-    /// Older agents have no such page: a 404 before the first good answer means so.
-    #[serde(default)]
-    pub optional: bool,
-    #[serde(default = "yes")]
-    pub counts: bool,
-}
-
-/// What is sent with each question.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(try_from = "BTreeMap<String, String>")]
-pub struct Headers(pub HeaderMap);
-
-impl TryFrom<BTreeMap<String, String>> for Headers {
-    type Error = String;
-
-    fn try_from(raw: BTreeMap<String, String>) -> Result<Self, Self::Error> {
-        let mut headers = HeaderMap::new();
-        for (name, value) in raw {
-            // The value may be a secret: it is not shown.
-            let wrong = || format!("header '{name}' cannot be sent");
-            let value = HeaderValue::from_str(&value).map_err(|_| wrong())?;
-            headers.insert(
-                HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?,
-                value,
-            );
-        }
-        Ok(Headers(headers))
-    }
-}
-
-/// Where a page says how many jobs run: exactly one way.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(try_from = "RawPage")]
-pub enum Page {
-    /// A number in JSON.
-    Number(Pointer),
-    /// The entries of a JSON array that are jobs: those in which each of these has one of its
-    /// values.
-    Array {
-        array: Pointer,
-        only: BTreeMap<Pointer, Vec<String>>,
-    },
-    /// Each key of a JSON object is a job.
-    Keys(Pointer),
-    /// Prometheus text: the sum of all series of this name.
-    Gauge(String),
-    /// Prometheus text: the first counter's sum less the second's.
-    Counters { started: String, ended: String },
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawPage {
-    number: Option<Pointer>,
-    array: Option<Pointer>,
-    #[serde(rename = "where")]
-    only: Option<BTreeMap<Pointer, Values>>,
-    keys: Option<Pointer>,
-    gauge: Option<String>,
-    started: Option<String>,
-    ended: Option<String>,
+struct RawReady {
+    stream: Option<Stream>,
+    file: Option<Template>,
+    line: Pattern,
 }
 
-impl TryFrom<RawPage> for Page {
+impl TryFrom<RawReady> for Ready {
     type Error = &'static str;
 
-    fn try_from(raw: RawPage) -> Result<Self, Self::Error> {
-        let only = raw.only;
-        match (
-            raw.number,
-            raw.array,
-            raw.keys,
-            raw.gauge,
-            raw.started,
-            raw.ended,
-        ) {
-            (None, Some(array), None, None, None, None) => {
-                let only = only.unwrap_or_default();
-                let only = only
-                    .into_iter()
-                    .map(|(at, values)| (at, values.0))
-                    .collect();
-                Ok(Page::Array { array, only })
-            }
-            _ if only.is_some() => Err("'where' belongs to 'array'"),
-            (Some(at), None, None, None, None, None) => Ok(Page::Number(at)),
-            (None, None, Some(at), None, None, None) => Ok(Page::Keys(at)),
-            (None, None, None, Some(metric), None, None) => Ok(Page::Gauge(metric)),
-            (None, None, None, None, Some(started), Some(ended)) => {
-                Ok(Page::Counters { started, ended })
-            }
-            _ => Err("give exactly one of 'number', 'array', 'keys', 'gauge', \
-                      or 'started' with 'ended'"),
-        }
+    fn try_from(raw: RawReady) -> Result<Self, Self::Error> {
+        Ok(Ready {
+            on: On::new(raw.stream, raw.file)?,
+            line: raw.line,
+        })
     }
 }
 
-struct Values(Vec<String>);
+/// Arguments that the agent is given beside its own, all or none of them.
+#[derive(Debug, Clone)]
+pub struct Added {
+    /// The first, up to a `=`, is what must not be there already.
+    pub args: Vec<Template>,
+    pub unless: Vec<Source>,
+}
 
-impl<'de> Deserialize<'de> for Values {
+impl<'de> Deserialize<'de> for Added {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        one_or_many(input).map(Values)
+        struct Form;
+        impl<'de> Visitor<'de> for Form {
+            type Value = Added;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(
+                    "a list of arguments, like [\"--flag\", \"value\"], or a table with 'args'",
+                )
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Added, A::Error> {
+                let args = Vec::deserialize(SeqAccessDeserializer::new(list))?;
+                Added::new(args, Vec::new()).map_err(Error::custom)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Added, A::Error> {
+                let raw = RawAdded::deserialize(MapAccessDeserializer::new(map))?;
+                Added::new(raw.args, raw.unless).map_err(Error::custom)
+            }
+        }
+        input.deserialize_any(Form)
     }
 }
 
-/// Processes that the agent started after it was ready.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ChildDetector {
-    /// Only those with this name (the kernel keeps its first 15 bytes); without it, any.
-    #[serde(default, deserialize_with = "regex_or_none")]
-    pub comm: Option<Regex>,
-    /// What starts this soon after the agent is its own: a script's agent, a helper.
-    #[serde(default, deserialize_with = "duration")]
-    pub settle: Duration,
+struct RawAdded {
+    args: Vec<Template>,
     #[serde(default)]
-    pub counts: bool,
+    unless: Vec<Source>,
 }
 
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+impl Added {
+    fn new(args: Vec<Template>, unless: Vec<Source>) -> Result<Added, &'static str> {
+        if args.is_empty() {
+            return Err("a group of arguments is empty");
+        }
+        Ok(Added { args, unless })
+    }
+}
+
+/// Where the agent's own configuration file is.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(try_from = "RawConfigFile")]
+pub struct ConfigFile {
+    /// The first that is set wins.
+    pub from: Vec<Source>,
+    pub default: Option<Template>,
+    pub append: Option<String>,
+}
+
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct HookDetector {
+struct RawConfigFile {
     #[serde(default)]
-    pub counts: bool,
+    from: Vec<Source>,
+    default: Option<Template>,
+    append: Option<String>,
+}
+
+impl TryFrom<RawConfigFile> for ConfigFile {
+    type Error = &'static str;
+
+    fn try_from(raw: RawConfigFile) -> Result<Self, Self::Error> {
+        if raw.from.iter().any(Source::is_config) {
+            return Err(
+                "the configuration file cannot say where it is: use flag, env or positional",
+            );
+        }
+        if raw.from.is_empty() && raw.default.is_none() {
+            return Err("give 'from' or 'default'");
+        }
+        Ok(ConfigFile {
+            from: raw.from,
+            default: raw.default,
+            append: raw.append,
+        })
+    }
+}
+
+/// An agent that can be told to end by itself after one job.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SingleJob {
+    /// Its user has told it so.
+    #[serde(default)]
+    pub when: Vec<Source>,
+    /// What tells it so.
+    #[serde(default)]
+    pub add_args: Vec<Added>,
+    #[serde(default)]
+    pub env: BTreeMap<String, Template>,
+}
+
+impl SingleJob {
+    /// We know how to tell it.
+    pub fn can_be_told(&self) -> bool {
+        !self.add_args.is_empty() || !self.env.is_empty()
+    }
 }
 
 /// What a person should know.
@@ -282,50 +388,11 @@ pub struct HookDetector {
 pub struct Notes {
     /// What can go wrong where draining is only ever a race with the next job.
     pub race: Option<String>,
-}
-
-/// A program's base name, as a regex over all of it.
-#[derive(Debug, Clone)]
-struct ProgramName(Regex);
-
-impl<'de> Deserialize<'de> for ProgramName {
-    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(input)?;
-        // Compiled alone first: the error then shows what the file says.
-        compile(&text).map_err(Error::custom)?;
-        compile(&format!("^(?:{text})$"))
-            .map(ProgramName)
-            .map_err(Error::custom)
-    }
-}
-
-impl Preset {
-    /// Whether it is chosen for a program of this base name.
-    pub fn matches(&self, program: &[u8]) -> bool {
-        self.match_program
-            .iter()
-            .any(|name| name.0.is_match(program))
-    }
-}
-
-fn at_least_one<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<Pattern>, D::Error> {
-    match one_or_many::<D, Pattern>(input) {
-        Ok(none) if none.is_empty() => Err(Error::custom("the list is empty")),
-        patterns => patterns,
-    }
-}
-
-fn regex_or_none<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Regex>, D::Error> {
-    let text = String::deserialize(input)?;
-    compile(&text).map(Some).map_err(Error::custom)
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn status_200() -> Vec<u16> {
-    vec![200]
+    /// It was made from documents alone.
+    #[serde(default)]
+    pub experimental: bool,
+    /// How the agent's hooks report outcomes.
+    pub hook: Option<String>,
 }
 
 impl fmt::Display for Origin {

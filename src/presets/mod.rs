@@ -14,12 +14,20 @@
 //! signal = "TERM"
 //! ```
 
+mod choose;
 mod commands;
+mod container;
+mod detect;
 mod drain;
-mod find;
+mod dress;
 mod format;
+mod launch;
 mod pattern;
 mod program;
+mod require;
+mod source;
+mod template;
+mod view;
 mod watch;
 
 use std::ffi::{OsStr, OsString};
@@ -28,13 +36,20 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+pub use choose::Chosen;
 pub use commands::{list, show, test};
-pub use drain::Step;
-pub use format::{ChildDetector, HttpDetector, LogDetector, Origin, Page, Preset, Stream};
+pub use detect::{ChildDetector, EnvDetector, HttpDetector, LogDetector, Page};
+pub use drain::{Cordon, HttpCall, Step, Window};
+pub use format::{Origin, Preset};
+pub use launch::{Call, Credentials, Launch, Seat};
 pub use pattern::{JsonFields, Pattern, Pointer};
-pub use watch::{Detector, Watch};
+pub use template::Template;
+pub use watch::{Detector, LineSource, Lines, Target, Watch};
 
+pub use crate::agent::Stream;
 use crate::toml_error;
+use choose::Wanted;
+use view::World;
 
 /// In the order of `preset list`; `generic` is what is left.
 const BUILT_IN: &[(&str, &str)] = &[
@@ -43,8 +58,6 @@ const BUILT_IN: &[(&str, &str)] = &[
 ];
 
 const GENERIC: &str = "generic";
-/// The lifecycle keeps a bit a detector; no agent needs a tenth of them.
-const MOST_DETECTORS: usize = 32;
 const DEFAULT_DIR: &str = "/etc/clockout/presets";
 
 /// A preset cannot be had; the text names the file, or the nearest name.
@@ -66,23 +79,11 @@ pub fn load(name: &str) -> Result<Preset, PresetError> {
     Library::open()?.load(name)
 }
 
-/// The preset for an agent by its program's base name: the first that says it matches, the
-/// user's own before the built-in ones, else `generic`.
-pub fn for_program(program: &OsStr) -> Result<Preset, PresetError> {
-    Library::open()?.for_program(program)
-}
-
-impl Preset {
-    /// Jobs that one process of this agent runs at a time, where its arguments or environment
-    /// say so.
-    pub fn slots(&self, argv: &[OsString]) -> Option<u32> {
-        self.with_command(argv, |command| self.slots.slots(command))
-    }
-
-    /// What is assumed when nothing says; at least 1.
-    pub fn default_slots(&self) -> u32 {
-        self.slots.default.map_or(1, |slots| slots.0)
-    }
+/// The preset for an agent by its command line: the first that says it matches, the user's own
+/// before the built-in ones, else `generic`.
+pub fn for_agent(argv: &[OsString]) -> Result<Preset, PresetError> {
+    let found = Library::open()?.for_agent(&Wanted::new(argv, &World::here()));
+    found.map(|(preset, _)| preset)
 }
 
 /// The built-in presets and one directory of a user's own.
@@ -166,42 +167,46 @@ impl Library {
         parse(name, Origin::File(path), text)
     }
 
-    fn for_program(&self, program: &OsStr) -> Result<Preset, PresetError> {
-        let program = find::base_name(program);
+    fn for_agent(&self, wanted: &Wanted) -> Result<(Preset, Chosen), PresetError> {
         let built_in = BUILT_IN.iter();
-        let built_in = built_in.filter(|(_, text)| program::may_match(text, program));
+        let built_in = built_in.filter(|(_, text)| program::may_match(text, wanted));
         let built_in = built_in.map(|(name, _)| *name);
         for name in self.own.iter().map(String::as_str).chain(built_in) {
             let preset = self.load(name)?;
-            if preset.matches(program) {
-                return Ok(preset);
+            if let Some(chosen) = preset.matches(wanted) {
+                return Ok((preset, chosen));
             }
         }
-        self.load(GENERIC)
+        Ok((self.load(GENERIC)?, Chosen::Unknown))
     }
 }
 
 fn parse(name: &str, origin: Origin, text: String) -> Result<Preset, PresetError> {
+    let path = match &origin {
+        Origin::BuiltIn => format!("built-in preset {name}"),
+        Origin::File(path) => path.display().to_string(),
+    };
     match toml::from_str::<Preset>(&text) {
-        Ok(preset) if preset.detect.log.len() + preset.detect.http.len() > MOST_DETECTORS => {
-            Err(PresetError::Invalid(format!(
-                "preset {name} ({origin}) has more than {MOST_DETECTORS} detectors"
-            )))
-        }
-        Ok(mut preset) => {
-            preset.name = name.to_owned();
-            preset.origin = origin;
-            preset.text = text;
-            Ok(preset)
-        }
+        Ok(mut preset) => match preset.contradiction() {
+            Some((table, what)) => {
+                let line = 1 + text
+                    .lines()
+                    .take_while(|line| !line.contains(table))
+                    .count();
+                Err(PresetError::Invalid(format!(
+                    "{path}:{line}: [{table}]: {what}"
+                )))
+            }
+            None => {
+                preset.name = name.to_owned();
+                preset.origin = origin;
+                preset.text = text;
+                Ok(preset)
+            }
+        },
         Err(error) => {
-            let path = match &origin {
-                Origin::BuiltIn => format!("built-in preset {name}"),
-                Origin::File(path) => path.display().to_string(),
-            };
-            Err(PresetError::Invalid(toml_error::explain(
-                &path, &text, &error,
-            )))
+            let line = toml_error::explain(&path, &text, &error);
+            Err(PresetError::Invalid(line))
         }
     }
 }

@@ -188,6 +188,19 @@ where
     input.deserialize_any(Form(std::marker::PhantomData))
 }
 
+/// The same, and at least one.
+pub fn at_least_one<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<Pattern>, D::Error> {
+    match one_or_many::<D, Pattern>(input) {
+        Ok(none) if none.is_empty() => Err(Error::custom("the list is empty")),
+        patterns => patterns,
+    }
+}
+
+pub fn regex_or_none<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Regex>, D::Error> {
+    let text = String::deserialize(input)?;
+    compile(&text).map(Some).map_err(Error::custom)
+}
+
 /// A regex whose named groups all mean something.
 struct Expression {
     regex: Regex,

@@ -3,25 +3,33 @@
 //! Reading a preset compiles its regexes, which takes a good part of a millisecond each time an
 //! agent is started; nearly all presets are another program's.
 
+use super::choose::Wanted;
 use super::pattern::required_literals;
 
-/// `false` when a built-in preset with this text cannot match a program of this base name.
+/// The key of programs' names, and that of images'.
+pub const PROGRAM: &str = "match_program";
+pub const IMAGE: &str = "match_image";
+
+/// `false` when a built-in preset with this text cannot match this agent.
 ///
-/// Built-in presets have `match_program` on one line of literal strings; a test holds them to it.
-pub fn may_match(text: &str, program: &[u8]) -> bool {
-    names(text).any(|name| may_name(name, program))
+/// Built-in presets have each key on one line of literal strings; a test holds them to it.
+pub fn may_match(text: &str, wanted: &Wanted) -> bool {
+    let may = |key, name: Option<&[u8]>| {
+        name.is_some_and(|name| names(text, key).any(|regex| may_name(regex, name)))
+    };
+    may(PROGRAM, wanted.program()) || may(IMAGE, wanted.image())
 }
 
-/// The regexes of a preset's `match_program`.
-pub fn names(text: &str) -> impl Iterator<Item = &str> {
-    let line = text.lines().find(|line| line.starts_with("match_program"));
+/// The regexes of one of a preset's keys.
+pub fn names<'a>(text: &'a str, key: &str) -> impl Iterator<Item = &'a str> {
+    let line = text.lines().find(|line| line.starts_with(key));
     let parts = line.into_iter().flat_map(|line| line.split('\''));
     parts.skip(1).step_by(2)
 }
 
 fn may_name(name: &str, program: &[u8]) -> bool {
     let plain = name.replace(r"\.", "");
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_/".contains(&byte);
     if plain.bytes().all(is_plain) {
         return name.replace(r"\.", ".").as_bytes() == program;
     }
@@ -32,7 +40,13 @@ fn may_name(name: &str, program: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::view::World;
     use super::*;
+
+    fn may(text: &str, argv: &[&str]) -> bool {
+        let argv: Vec<_> = argv.iter().map(std::ffi::OsString::from).collect();
+        may_match(text, &Wanted::new(&argv, &World::default()))
+    }
 
     #[test]
     fn a_name_is_passed_over_only_when_it_cannot_match() {
@@ -49,9 +63,23 @@ mod tests {
         ];
         for (name, program, expected) in table {
             let text = format!("summary = 'x'\nmatch_program = ['else', '{name}'] # why\n");
-            let found = may_match(&text, program.as_bytes());
-            assert_eq!(found, expected, "{name} for {program}");
+            assert_eq!(may(&text, &[program]), expected, "{name} for {program}");
         }
-        assert!(!may_match("summary = 'for no program'", b"true"));
+        assert!(!may("summary = 'for no program'", &["true"]));
+        assert!(!may("match_program = ['x']", &[]));
+    }
+
+    #[test]
+    fn an_image_is_passed_over_only_when_it_cannot_match() {
+        let text = "match_program = ['agent']\nmatch_image = ['acme/agent(?:-.*)?']\n";
+        for (argv, expected) in [
+            (["docker", "run", "acme/agent:1", ""], true),
+            (["docker", "run", "acme/agent-linux", ""], true),
+            (["docker", "run", "acme/other", ""], false),
+            (["docker", "run", "other", "/bin/agent"], true),
+            (["docker", "start", "acme/agent", ""], false),
+        ] {
+            assert_eq!(may(text, &argv), expected, "{argv:?}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::lifecycle::{DetectorKind, DrainMethod};
 use nix::sys::signal::Signal;
+use std::sync::Arc;
 use std::time::Duration;
 
 fn own(files: &[(&str, &[u8])]) -> (tempfile::TempDir, Library) {
@@ -10,6 +11,14 @@ fn own(files: &[(&str, &[u8])]) -> (tempfile::TempDir, Library) {
     }
     let library = Library::at(dir.path()).expect("listed");
     (dir, library)
+}
+
+fn launch(preset: Preset, argv: &[&str]) -> Launch {
+    Launch::in_world(Arc::new(preset), &words(argv), None, World::default())
+}
+
+fn kinds(launch: &Launch) -> Vec<DetectorKind> {
+    launch.detectors().iter().map(|one| one.kind).collect()
 }
 
 fn words(argv: &[&str]) -> Vec<OsString> {
@@ -22,7 +31,6 @@ fn every_built_in_preset_is_valid() {
     for (name, _) in BUILT_IN {
         let preset = library.load(name).expect("valid");
         assert!(!preset.summary.is_empty(), "{name} says what it is");
-        assert!(preset.default_slots() >= 1);
     }
 }
 
@@ -30,13 +38,27 @@ fn every_built_in_preset_is_valid() {
 fn every_built_in_preset_can_be_passed_over_unread() {
     for (name, text) in BUILT_IN {
         let table: toml::Table = toml::from_str(text).expect("valid");
-        let names = table.get("match_program").and_then(toml::Value::as_array);
-        let names = names.into_iter().flatten().map(|name| name.as_str());
-        let names: Option<Vec<&str>> = names.collect();
-        let found: Vec<&str> = program::names(text).collect();
-        let hint = "write match_program on one line, in single quotes";
-        assert_eq!(Some(found), names, "{name}: {hint}");
+        for key in [program::PROGRAM, program::IMAGE] {
+            let names = table.get(key).and_then(toml::Value::as_array);
+            let names = names.into_iter().flatten().map(|name| name.as_str());
+            let names: Option<Vec<&str>> = names.collect();
+            let found: Vec<&str> = program::names(text, key).collect();
+            let hint = "on one line, in single quotes";
+            assert_eq!(Some(found), names, "{name}: write {key} {hint}");
+        }
     }
+}
+
+/// The example in the format's documentation is the reference: it must be right.
+#[test]
+fn the_reference_is_a_valid_preset() {
+    let lines = include_str!("format.rs").lines();
+    let lines = lines.map_while(|line| line.strip_prefix("//!"));
+    let mut lines = lines.map(|line| line.strip_prefix(' ').unwrap_or(line));
+    assert!(lines.any(|line| line == "```toml"));
+    let text: Vec<&str> = lines.take_while(|line| *line != "```").collect();
+    let preset = parse("reference", Origin::BuiltIn, text.join("\n")).expect("valid");
+    assert!(preset.notes.experimental);
 }
 
 #[test]
@@ -50,8 +72,10 @@ fn a_program_chooses_its_preset_and_any_other_is_generic() {
         ("sh", "generic"),
         ("", "generic"),
     ] {
-        let preset = library.for_program(OsStr::new(program)).expect("valid");
-        assert_eq!(preset.name, name, "{program}");
+        let argv = words(&[program]);
+        let world = World::default();
+        let found = library.for_agent(&Wanted::new(&argv, &world));
+        assert_eq!(found.expect("valid").0.name, name, "{program}");
     }
 }
 
@@ -165,71 +189,60 @@ fn ten_lines_are_a_preset() {
     ";
     let (_dir, library) = own(&[("mine.toml", text)]);
     let preset = library.load("mine").expect("valid");
-    assert!(preset.sees_ready());
     assert!(Stream::BOTH.into_iter().all(|stream| preset.reads(stream)));
     assert_eq!(preset.drain.method, DrainMethod::WaitIdle);
     assert_eq!(preset.drain.step, Step::Signal(Signal::SIGINT));
-    let kinds: Vec<_> = preset.detectors(&[]).iter().map(|one| one.kind).collect();
-    assert_eq!(kinds, [DetectorKind::Edges, DetectorKind::AdvisoryEdges]);
-    assert_eq!((preset.slots(&[]), preset.default_slots()), (None, 1));
+    let launch = launch(preset, &["my-agent"]);
+    assert!(launch.sees_ready());
+    let expected = [DetectorKind::Edges, DetectorKind::AdvisoryEdges];
+    assert_eq!(kinds(&launch), expected);
+    assert_eq!((launch.slots, launch.slots_known), (1, false));
 }
 
 #[test]
 fn generic_sees_hooks_and_children_and_drains_with_int() {
     let (_dir, library) = own(&[]);
     let preset = library.load("generic").expect("valid");
-    let kinds: Vec<_> = preset.detectors(&[]).iter().map(|one| one.kind).collect();
-    assert_eq!(kinds, [DetectorKind::AdvisoryLevel, DetectorKind::Edges]);
-    assert_eq!(preset.hook(&[]).0, 1);
-    assert!(!preset.sees_ready() && !preset.reads(Stream::Stderr));
+    assert!(!preset.reads(Stream::Stderr));
     assert_eq!(preset.drain.step, Step::Signal(Signal::SIGINT));
+    let launch = launch(preset, &["agent"]);
+    let expected = [DetectorKind::AdvisoryLevel, DetectorKind::Edges];
+    assert_eq!(kinds(&launch), expected);
+    assert_eq!(launch.hook().0, 1);
+    assert!(!launch.sees_ready());
 }
 
 #[test]
 fn buildkite_is_read_off_its_arguments() {
     let (_dir, library) = own(&[]);
     let preset = library.load("buildkite").expect("valid");
-    assert_eq!(
-        preset.slots(&words(&["buildkite-agent", "start", "--spawn=8"])),
-        Some(8)
-    );
+    let with = |args: &[&str]| {
+        let mut argv = vec!["buildkite-agent", "start"];
+        argv.extend(args);
+        launch(preset.clone(), &argv)
+    };
+    assert_eq!((with(&["--spawn=8"]).slots, with(&[]).slots), (8, 1));
     let cpus = std::thread::available_parallelism().expect("known").get() as u32;
-    let per_cpu = words(&["buildkite-agent", "start", "--spawn-per-cpu", "2"]);
-    assert_eq!(preset.slots(&per_cpu), Some(2 * cpus));
+    let per_cpu = with(&["--spawn-per-cpu", "2"]);
+    assert_eq!((per_cpu.slots, per_cpu.slots_known), (2 * cpus, true));
 
-    let plain = preset.detectors(&words(&["buildkite-agent", "start"]));
-    assert!(
-        plain
-            .iter()
-            .all(|one| !matches!(one.watch, Watch::Http(..)))
-    );
-    let argv = words(&[
-        "buildkite-agent",
-        "start",
-        "--health-check-addr",
-        "127.0.0.1:8080",
-    ]);
-    let with_page = preset.detectors(&argv);
-    let urls: Vec<_> = with_page
-        .iter()
-        .filter_map(|one| match &one.watch {
-            Watch::Http(_, url) => Some((url.as_str(), one.kind)),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(
-        urls,
-        [(
-            "http://127.0.0.1:8080/status.json",
-            DetectorKind::AdvisoryLevel
-        )]
-    );
-    assert_eq!(preset.hook(&argv).0, with_page.len() - 1);
+    let urls = |launch: &Launch| -> Vec<_> {
+        let found = launch.detectors().into_iter();
+        found
+            .filter_map(|one| match one.watch {
+                Watch::Http(_, target) => Some((target.url, one.kind)),
+                _ => None,
+            })
+            .collect()
+    };
+    assert_eq!(urls(&with(&[])), []);
+    let with_page = with(&["--health-check-addr", "127.0.0.1:8080"]);
+    let url = "http://127.0.0.1:8080/status.json".to_owned();
+    assert_eq!(urls(&with_page), [(url, DetectorKind::AdvisoryLevel)]);
+    assert_eq!(with_page.hook().0, with_page.detectors().len() - 1);
 
     assert_eq!(preset.drain.step, Step::Signal(Signal::SIGTERM));
+    assert_eq!(with_page.cancel_allow(), Some(Duration::from_secs(12)));
     let cancel = preset.cancel.expect("it has one");
-    assert_eq!(
-        (cancel.step, cancel.allow),
-        (Step::Signal(Signal::SIGTERM), Duration::from_secs(12))
-    );
+    assert_eq!(cancel.step, Step::Signal(Signal::SIGTERM));
 }

@@ -1,11 +1,17 @@
 //! What is watched for one agent process: the detectors that its arguments leave usable.
 
-use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use super::format::{ChildDetector, HttpDetector, LogDetector, Preset, Stream};
+use super::detect::{ChildDetector, EnvDetector, HttpDetector, LogDetector, On};
+use super::format::Preset;
+use super::launch::{Credentials, Launch};
+use super::pattern::Pattern;
+use super::template::Template;
+use crate::agent::Stream;
 use crate::lifecycle::{DetectorIndex, DetectorKind};
 
-/// A detector in use. Its place in [`Preset::detectors`] is its [`DetectorIndex`].
+/// A detector in use. Its place in [`Launch::detectors`] is its [`DetectorIndex`].
 #[derive(Debug, Clone)]
 pub struct Detector {
     pub watch: Watch,
@@ -16,71 +22,283 @@ pub struct Detector {
 #[derive(Debug, Clone)]
 pub enum Watch {
     Log(LogDetector),
-    /// With the URL that it asks.
-    Http(HttpDetector, String),
+    Http(HttpDetector, Target),
     Child(ChildDetector),
+    ProcessEnv(EnvDetector),
     /// Job reports on the control socket.
     Hook,
+    /// What other agents of this machine have and this one lacks. Its word is unknown, which is
+    /// never idle.
+    Nothing,
 }
 
-impl Preset {
-    /// The detectors for an agent of these arguments (`{index}` already replaced), in the
-    /// order of the file's kinds: log, http, child, hook. The last is always `hook`. For the
-    /// agents of one machine, that differ in their index only, the kinds are the same.
-    pub fn detectors(&self, argv: &[OsString]) -> Vec<Detector> {
+/// Where an [`HttpDetector`] asks, and as whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    pub url: String,
+    pub auth: Option<Credentials>,
+}
+
+/// A detector that cannot be used, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    pub detector: &'static str,
+    pub why: String,
+    kind: DetectorKind,
+}
+
+/// Where lines come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LineSource {
+    Stream(Stream),
+    File(PathBuf),
+}
+
+/// What lines of one source mean.
+#[derive(Debug, Clone, Default)]
+pub struct Lines<'a> {
+    /// The agent takes jobs.
+    pub ready: Vec<&'a Pattern>,
+    /// An idle agent takes no job for a moment.
+    pub window: Vec<&'a Pattern>,
+    /// The drain step is safe from now on.
+    pub armed: Vec<&'a Pattern>,
+    pub logs: Vec<(DetectorIndex, LogDetector)>,
+}
+
+impl Launch {
+    /// The detectors in use, in the order of the file's kinds: log, http, child, process_env, hook.
+    /// The last is always `hook`. For all agents of one machine the kinds are the same.
+    pub fn detectors(&self) -> Vec<Detector> {
+        let all = self.all_detectors().into_iter().zip(self.in_use.iter());
+        let used = all.filter(|(_, in_use)| **in_use);
+        used.map(|(detector, _)| {
+            detector.unwrap_or_else(|left_out| Detector {
+                watch: Watch::Nothing,
+                kind: left_out.kind,
+            })
+        })
+        .collect()
+    }
+
+    /// Those that cannot be used.
+    pub fn left_out(&self) -> Vec<LeftOut> {
+        let all = self.all_detectors().into_iter();
+        all.filter_map(Result::err).collect()
+    }
+
+    /// Where a job report of the control socket goes, in [`Launch::detectors`].
+    pub fn hook(&self) -> DetectorIndex {
+        let used = self.in_use.iter().filter(|in_use| **in_use).count();
+        DetectorIndex(used.saturating_sub(1))
+    }
+
+    pub(super) fn all_detectors(&self) -> Vec<Result<Detector, LeftOut>> {
         use DetectorKind::*;
+        let detect = &self.preset.detect;
         let mut all = Vec::new();
-        let mut add = |watch, counts: bool, [counting, advisory]: [DetectorKind; 2]| {
-            all.push(Detector {
-                watch,
-                kind: if counts { counting } else { advisory },
+        let mut add = |detector, watch: Result<Watch, String>, kind| {
+            all.push(match watch {
+                Ok(watch) => Ok(Detector { watch, kind }),
+                Err(why) => Err(LeftOut {
+                    detector,
+                    why,
+                    kind,
+                }),
             });
         };
-        for log in &self.detect.log {
-            add(Watch::Log(log.clone()), log.counts, [Edges, AdvisoryEdges]);
+        let either = |counts: bool, kinds: [DetectorKind; 2]| kinds[usize::from(!counts)];
+        for log in &detect.log {
+            let watch = match &log.on {
+                On::File(file) => self.file(file).map(|_| Watch::Log(log.clone())),
+                _ => Ok(Watch::Log(log.clone())),
+            };
+            add("log", watch, either(log.counts, [Edges, AdvisoryEdges]));
         }
-        for http in &self.detect.http {
-            let address = self.with_command(argv, |command| http.address.text(command));
-            if let Some(address) = address {
-                let url = url(&address, &http.path);
-                add(
-                    Watch::Http(http.clone(), url),
-                    http.counts,
-                    [Level, AdvisoryLevel],
-                );
-            }
+        for http in &detect.http {
+            let kind = match http.ends_jobs {
+                true => Census,
+                false => either(http.counts, [Level, AdvisoryLevel]),
+            };
+            let watch = self
+                .target(http)
+                .map(|target| Watch::Http(http.clone(), target));
+            add("http", watch, kind);
         }
-        if let Some(child) = &self.detect.child {
+        // What runs in a container is a child of the engine's, not of the client's.
+        let on_host = || match self.container {
+            None => Ok(()),
+            Some(_) => Err("processes in a container are not below its client".to_owned()),
+        };
+        if let Some(child) = &detect.child {
+            let watch = on_host().map(|()| Watch::Child(child.clone()));
+            add("child", watch, either(child.counts, [Level, AdvisoryLevel]));
+        }
+        if let Some(env) = &detect.process_env {
+            let watch = on_host().map(|()| Watch::ProcessEnv(env.clone()));
             add(
-                Watch::Child(child.clone()),
-                child.counts,
-                [Level, AdvisoryLevel],
+                "process_env",
+                watch,
+                either(env.counts, [Level, AdvisoryLevel]),
             );
         }
-        add(Watch::Hook, self.detect.hook.counts, [Edges, AdvisoryEdges]);
+        let kind = either(detect.hook.counts, [Edges, AdvisoryEdges]);
+        add("hook", Ok(Watch::Hook), kind);
         all
     }
 
-    /// Where a job report of the control socket goes, in the same list.
-    pub fn hook(&self, argv: &[OsString]) -> DetectorIndex {
-        DetectorIndex(self.detectors(argv).len() - 1)
+    fn file(&self, file: &Template) -> Result<PathBuf, String> {
+        if self.container.is_some() {
+            return Err(format!("{file} is in the container"));
+        }
+        let path = file.fill(&|wanted| self.view.place(wanted));
+        path.map(PathBuf::from).map_err(|error| error.to_string())
+    }
+
+    fn target(&self, http: &HttpDetector) -> Result<Target, String> {
+        let address = match http.address.text(&self.view) {
+            None => return Err("nothing says where the agent listens".to_owned()),
+            Some(Ok(told)) => told,
+            Some(Err(default)) => self.text(&default).map_err(|error| error.to_string())?,
+        };
+        let url = match &self.container {
+            None => url(&address, &http.path),
+            Some(run) if run.on_host_network => url(&address, &http.path),
+            Some(run) => {
+                let (_, port) = host_and_port(&address);
+                let inside = port.parse().ok();
+                match inside.and_then(|port| run.host_port(port)) {
+                    Some(port) => url(&format!("127.0.0.1:{port}"), &http.path),
+                    None => {
+                        return Err(format!(
+                            "port {port} is in the container: add -p 127.0.0.1:{port}:{port}"
+                        ));
+                    }
+                }
+            }
+        };
+        let auth = http.auth.as_ref().map(|auth| self.credentials(auth));
+        let auth = auth.transpose().map_err(|error| error.to_string())?;
+        Ok(Target { url, auth })
+    }
+
+    /// The files that it writes and that are read for lines, each once.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        for file in self.preset.files() {
+            if let Ok(path) = self.file(file)
+                && !files.contains(&path)
+            {
+                files.push(path);
+            }
+        }
+        files
     }
 
     /// It can be seen when the agent is ready.
     pub fn sees_ready(&self) -> bool {
-        !self.ready.is_empty()
+        let mut ready = self.preset.ready.iter();
+        ready.any(|ready| match &ready.on {
+            On::File(file) => self.file(file).is_ok(),
+            On::Any | On::Stream(_) => true,
+        })
     }
 
+    /// Between two steps of a job may be so much time.
+    pub fn linger(&self) -> Option<Duration> {
+        let used = self.detectors().into_iter();
+        used.filter_map(|detector| match detector.watch {
+            Watch::Log(log) => log.linger,
+            _ => None,
+        })
+        .max()
+    }
+
+    /// What the lines of this source mean.
+    pub fn lines(&self, source: &LineSource) -> Lines<'_> {
+        let is_here = |on: &On| match (on, source) {
+            (On::Stream(on), LineSource::Stream(stream)) => on == stream,
+            (On::File(file), LineSource::File(path)) => self.file(file).as_ref() == Ok(path),
+            _ => false,
+        };
+        let logs = self.detectors().into_iter().enumerate();
+        let logs = logs.filter_map(|(place, detector)| match detector.watch {
+            Watch::Log(log) => Some((DetectorIndex(place), log)),
+            _ => None,
+        });
+        let is_stream = matches!(source, LineSource::Stream(_));
+        Lines {
+            logs: logs
+                .filter(|(_, log)| is_here(&log.on) || (is_stream && log.on == On::Any))
+                .collect(),
+            ..self.preset.lines(&|on| is_here(on) || *on == On::Any)
+        }
+    }
+}
+
+impl Preset {
     /// Somebody must read this stream of the agent's.
     pub fn reads(&self, stream: Stream) -> bool {
-        let wanted = |on: Option<Stream>| on.is_none_or(|on| on == stream);
-        self.ready.iter().any(|ready| wanted(ready.stream))
-            || self.detect.log.iter().any(|log| wanted(log.stream))
+        let wanted = |on: &On| *on == On::Any || *on == On::Stream(stream);
+        self.ready.iter().any(|ready| wanted(&ready.on))
+            || self.detect.log.iter().any(|log| wanted(&log.on))
+            || self.drain.window.is_some()
+            || !self.drain.needs_line.is_empty()
+    }
+
+    fn files(&self) -> impl Iterator<Item = &Template> {
+        let ready = self.ready.iter().map(|ready| &ready.on);
+        let logs = self.detect.log.iter().map(|log| &log.on);
+        ready.chain(logs).filter_map(|on| match on {
+            On::File(file) => Some(file),
+            On::Any | On::Stream(_) => None,
+        })
+    }
+
+    /// What lines mean in a log of which is only known which stream it is, or not even that.
+    pub fn lines_of(&self, stream: Option<Stream>) -> Lines<'_> {
+        let is_here = |on: &On| match (on, stream) {
+            (_, None) | (On::Any, _) => true,
+            (On::Stream(on), Some(stream)) => *on == stream,
+            (On::File(_), Some(_)) => false,
+        };
+        let logs = self.detect.log.iter().enumerate();
+        let logs = logs.filter(|(_, log)| is_here(&log.on));
+        Lines {
+            logs: logs
+                .map(|(place, log)| (DetectorIndex(place), log.clone()))
+                .collect(),
+            ..self.lines(&is_here)
+        }
+    }
+
+    fn lines(&self, is_here: &dyn Fn(&On) -> bool) -> Lines<'_> {
+        let ready = self.ready.iter().filter(|ready| is_here(&ready.on));
+        let window = self.drain.window.iter();
+        Lines {
+            ready: ready.map(|ready| &ready.line).collect(),
+            window: window.flat_map(|window| &window.line).collect(),
+            armed: self.drain.needs_line.iter().collect(),
+            logs: Vec::new(),
+        }
+    }
+}
+
+impl Lines<'_> {
+    pub fn is_empty(&self) -> bool {
+        let patterns = [&self.ready, &self.window, &self.armed];
+        patterns.iter().all(|patterns| patterns.is_empty()) && self.logs.is_empty()
     }
 }
 
 /// Agents write where they listen as `host:port`, `:port`, a wildcard address, or a port.
 fn url(address: &str, path: &str) -> String {
+    let (host, port) = host_and_port(address);
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    format!("http://{host}:{port}{slash}{path}")
+}
+
+fn host_and_port(address: &str) -> (&str, &str) {
     let address = address.strip_prefix("http://").unwrap_or(address);
     let address = address.trim_end_matches('/');
     let (host, port) = address.rsplit_once(':').unwrap_or(("", address));
@@ -89,8 +307,7 @@ fn url(address: &str, path: &str) -> String {
         "[::]" => "[::1]",
         host => host,
     };
-    let slash = if path.starts_with('/') { "" } else { "/" };
-    format!("http://{host}:{port}{slash}{path}")
+    (host, port)
 }
 
 #[cfg(test)]

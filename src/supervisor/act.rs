@@ -12,7 +12,7 @@ use super::state;
 use super::{Child, Running, Supervisor, clock, report};
 use crate::agent::{self, Owner, Process, Stream};
 use crate::lifecycle::{Action, AgentIndex, Event, Exit, Phase, Report, Stop, Sweep};
-use crate::presets::Step;
+use crate::presets::{Launch, Seat, Step, Template};
 
 /// A drain or cancel command that hangs must not outlive its agent by much.
 const STEP_TIMEOUT: Duration = Duration::from_secs(60);
@@ -68,13 +68,13 @@ impl Supervisor {
                 let pid = started.process.pid();
                 info!(%agent, %pid, "agent.started");
                 self.children.insert(pid, Child::Agent(agent));
-                let argv = self.spec.argv(agent);
-                let detectors = self.config.preset.detectors(&argv);
+                let launch = self.launch(agent);
+                let detectors = launch.detectors();
                 let ends = [
                     (Stream::Stdout, started.stdout),
                     (Stream::Stderr, started.stderr),
                 ];
-                self.outputs.tap(agent, &argv, ends);
+                self.outputs.tap(agent, &launch, ends);
                 self.running
                     .insert(agent, Running::new(started.process, &detectors));
                 self.spawn_failure = None;
@@ -88,6 +88,13 @@ impl Supervisor {
                 self.events.push_back(Event::SpawnFailed(agent, exit));
             }
         }
+    }
+
+    fn launch(&self, agent: AgentIndex) -> Launch {
+        self.config.launch.seated(Seat {
+            index: agent,
+            ..Seat::default()
+        })
     }
 
     /// Goes on with the agents of a supervisor that was killed.
@@ -105,9 +112,9 @@ impl Supervisor {
                 continue;
             };
             info!(%agent, pid = %process.pid(), "agent.adopted");
-            let argv = self.spec.argv(agent);
-            let detectors = self.config.preset.detectors(&argv);
-            self.outputs.tap_again(agent, &argv, &process);
+            let launch = self.launch(agent);
+            let detectors = launch.detectors();
+            self.outputs.tap_again(agent, &launch, &process);
             self.watch(agent, &process);
             let mut running = Running::new(process, &detectors);
             let own = known.into_iter().flat_map(|known| known.own.clone());
@@ -166,8 +173,17 @@ impl Supervisor {
                 Ok(()) => info!(%agent, %signal, "agent.signalled"),
                 Err(error) => warn!(%agent, %signal, %error, "agent.unsignalled"),
             },
-            Step::Command(argv) => {
-                info!(%agent, command = ?argv, "agent.told");
+            Step::Command(words) => {
+                let pid = running.process.pid().as_raw();
+                let argv = match self.launch(agent).words(&words, pid) {
+                    Ok(argv) => argv,
+                    Err(error) => {
+                        warn!(%agent, %error, "agent.untold");
+                        return;
+                    }
+                };
+                let shown = words.iter().map(Template::as_str);
+                info!(%agent, command = ?shown.collect::<Vec<_>>(), "agent.told");
                 let (reply, _ignored) = oneshot::channel();
                 self.run_command(argv, STEP_TIMEOUT, reply);
             }

@@ -1,6 +1,7 @@
 //! Commands that we run beside the agents: hooks, and drain steps that are commands.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
@@ -44,7 +45,7 @@ impl Supervisor {
     /// `reply` hears how it ended, or `None` when it could not be started.
     pub(super) fn run_command(
         &mut self,
-        argv: Vec<String>,
+        argv: Vec<OsString>,
         timeout: Duration,
         reply: oneshot::Sender<Option<Exit>>,
     ) {
@@ -62,7 +63,7 @@ impl Supervisor {
         let pid = match spawned {
             Ok(child) => Pid::from_raw(child.id() as i32),
             Err(error) => {
-                warn!(%program, %error, "command.failed");
+                warn!(program = %program.display(), %error, "command.failed");
                 let _ = reply.send(None);
                 return;
             }

@@ -18,6 +18,7 @@ mod state;
 mod status;
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::Context;
@@ -224,7 +225,7 @@ impl Supervisor {
         let spec = setup::spec(&config);
         let mut supervisor = Supervisor {
             tree: Tree::of(&spec),
-            hook: config.preset.hook(&config.agent),
+            hook: config.launch.hook(),
             outputs: Outputs::new(config.preset.clone(), inbox.clone()),
             machine: Machine::new(&config),
             preparing: false,
@@ -287,7 +288,10 @@ impl Supervisor {
                 }
                 self.feed(Event::Sampled);
             }
-            Input::RunCommand(argv, timeout, reply) => self.run_command(argv, timeout, reply),
+            Input::RunCommand(argv, timeout, reply) => {
+                let argv = argv.into_iter().map(OsString::from).collect();
+                self.run_command(argv, timeout, reply);
+            }
             Input::CommandOverdue(pid) => self.commands.overdue(pid),
             Input::Ladder(outcome) => self.climbed(outcome),
         }

@@ -1,6 +1,5 @@
 //! The agents' output: passed on unchanged, and read for what it says of jobs.
 
-use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use super::input::Input;
 use crate::agent::{self, Chunk, Process, Stream, Tap};
 use crate::jobs::LineMatcher;
 use crate::lifecycle::AgentIndex;
-use crate::presets::Preset;
+use crate::presets::{Launch, LineSource, Preset};
 
 /// What the end of a stream gets at our own end: whoever still holds it is not an agent of ours.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -47,33 +46,33 @@ impl Outputs {
     }
 
     /// Reads the streams of a process that has just been started.
-    pub fn tap(&mut self, agent: AgentIndex, argv: &[OsString], ends: Ends) {
+    pub fn tap(&mut self, agent: AgentIndex, launch: &Launch, ends: Ends) {
         self.taps.retain(|tapped| tapped.agent != agent);
         for (stream, end) in ends {
             if let Some(end) = end {
-                self.start(agent, argv, stream, end);
+                self.start(agent, launch, stream, end);
             }
         }
     }
 
     /// Goes on reading where a supervisor that was killed left off.
-    pub fn tap_again(&mut self, agent: AgentIndex, argv: &[OsString], process: &Process) {
+    pub fn tap_again(&mut self, agent: AgentIndex, launch: &Launch, process: &Process) {
         for stream in Stream::BOTH {
             if !self.preset.reads(stream) {
                 continue;
             }
             match agent::reopen(process, stream) {
-                Ok(end) => self.start(agent, argv, stream, end),
+                Ok(end) => self.start(agent, launch, stream, end),
                 Err(error) => warn!(%agent, %error, "output.lost: its jobs cannot be seen"),
             }
         }
     }
 
-    fn start(&mut self, agent: AgentIndex, argv: &[OsString], stream: Stream, end: OwnedFd) {
+    fn start(&mut self, agent: AgentIndex, launch: &Launch, stream: Stream, end: OwnedFd) {
         self.made += 1;
         let id = self.made;
         let inbox = self.inbox.clone();
-        let mut matcher = LineMatcher::new(&self.preset, argv, stream);
+        let mut matcher = LineMatcher::new(&launch.lines(&LineSource::Stream(stream)));
         let sink = move |chunk: Chunk<'_>| match chunk {
             // Waits while the supervisor is behind, and the agent with it. Nobody listens any
             // more when the supervisor ends.

@@ -35,12 +35,12 @@ impl Probes {
             let at = DetectorIndex(at);
             match &detector.watch {
                 Watch::Child(child) => probes.child = Some((at, child.clone())),
-                Watch::Http(http, url) => match HttpProbe::new(http, url) {
+                Watch::Http(http, target) => match HttpProbe::new(http, &target.url) {
                     Ok(probe) => probes.http.push((at, Arc::new(probe))),
                     // It stays unknown, which is never idle.
-                    Err(error) => warn!(%url, %error, "detector.unusable"),
+                    Err(error) => warn!(url = target.url, %error, "detector.unusable"),
                 },
-                Watch::Log(_) | Watch::Hook => {}
+                Watch::Log(_) | Watch::ProcessEnv(_) | Watch::Hook | Watch::Nothing => {}
             }
         }
         probes

@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::agent::{Cgroup, Output, Spec, Stream};
 use crate::config::Config;
 use crate::instance::Mode;
-use crate::lifecycle::{DrainMethod, Sampling, Settings};
+use crate::lifecycle::{DetectorKind, DrainMethod, Sampling, Settings};
+use crate::presets::Window;
 
 /// Level detectors are asked this often while no job runs: a twentieth of the idle timeout, so that
 /// the end of a job is known that well, within these bounds.
@@ -22,14 +23,11 @@ pub fn spec(config: &Config) -> Spec {
             Output::Inherit
         }
     };
-    let env = config.preset.env.iter();
     Spec {
         program: config.agent[0].clone(),
         args: config.agent[1..].to_vec(),
         user: config.user.clone(),
-        env: env
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect(),
+        env: config.launch.env.clone(),
         stdout: output(Stream::Stdout),
         stderr: output(Stream::Stderr),
         socket: config.socket.clone(),
@@ -42,11 +40,15 @@ pub fn spec(config: &Config) -> Spec {
 /// What the lifecycle must know of the configuration.
 pub fn settings(config: &Config) -> Settings {
     let preset = &config.preset;
-    let detectors = preset.detectors(&config.agent);
+    let launch = &config.launch;
+    let detectors = launch.detectors();
     let kinds: Vec<_> = detectors.iter().map(|detector| detector.kind).collect();
     let idle = config.limits.idle_timeout.get();
-    let asked = kinds.iter().any(|kind| kind.is_level() && kind.counts())
-        || preset.drain.method != DrainMethod::Signal;
+    let knows = |kind: &DetectorKind| match kind {
+        DetectorKind::Level | DetectorKind::Census => true,
+        DetectorKind::AdvisoryLevel | DetectorKind::Edges | DetectorKind::AdvisoryEdges => false,
+    };
+    let asked = kinds.iter().any(knows) || launch.drain_method() != DrainMethod::Signal;
     let has_levels = kinds.iter().any(|kind| kind.is_level());
     Settings {
         agents: config.agents,
@@ -54,13 +56,13 @@ pub fn settings(config: &Config) -> Settings {
         slots_known: config.slots_known,
         limits: config.limits,
         detectors: kinds,
-        sees_ready: preset.sees_ready(),
-        drain: preset.drain.method,
-        needs_line: None,
-        window: None,
-        cordon: false,
-        linger: None,
-        cancel: preset.cancel.as_ref().map(|cancel| cancel.allow),
+        sees_ready: launch.sees_ready(),
+        drain: launch.drain_method(),
+        needs_line: preset.drain.otherwise.as_ref().map(|other| other.method),
+        window: preset.drain.window.as_ref().map(Window::times),
+        cordon: launch.has_cordon(),
+        linger: launch.linger(),
+        cancel: launch.cancel_allow(),
         exit_ok: preset.exit_ok.clone(),
         pass_through: config.retire.mode == Mode::Exit,
         // Where nobody has to know, nobody wakes up.

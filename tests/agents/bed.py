@@ -102,14 +102,13 @@ class Bed:
                 stdout=out, stderr=err, start_new_session=True)
 
     def environment(self, driver):
-        """Little of the machine's own, and no way to power it off."""
+        """Nothing of the machine's own, and no way to power it off."""
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(self.dir / "home"),
             "LANG": "C.UTF-8",
             "CLOCKOUT_CONFIG": str(self.dir / "no-config"),
-            # Whoever writes a preset can try it without a build.
-            "CLOCKOUT_PRESETS_DIR": os.environ.get("CLOCKOUT_PRESETS_DIR", str(self.dir / "none")),
+            "CLOCKOUT_PRESETS_DIR": str(self.dir / "no-presets"),
             "CLOCKOUT_POWEROFF_COMMAND": "/bin/true",
             "AWS_EC2_METADATA_DISABLED": "true",
             **driver.env(),

@@ -1,0 +1,324 @@
+//! An agent process as its preset has it started, and what the preset then says of it.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::container::ContainerRun;
+use super::detect::Auth;
+use super::drain::{Cancel, HttpCall, Step};
+use super::dress::{Dressed, dress, may_add_args};
+use super::format::Preset;
+use super::require::Standing;
+use super::template::{Missing, Place, Template, Wanted, fill_argument};
+use super::view::{View, World};
+use crate::lifecycle::{AgentIndex, DrainMethod};
+
+/// What one agent process has of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seat {
+    pub index: AgentIndex,
+    /// A free port of the loopback interface, where [`Launch::wants_port`]. Without one, `{port}`
+    /// stays as it is written.
+    pub port: Option<u16>,
+    /// Where a container client may write the container's id. The file must not be there when the
+    /// client starts.
+    pub cidfile: Option<PathBuf>,
+}
+
+impl Default for Seat {
+    /// The first, with nothing of its own yet.
+    fn default() -> Seat {
+        Seat {
+            index: AgentIndex(1),
+            port: None,
+            cidfile: None,
+        }
+    }
+}
+
+/// How one agent process is started, and what can be seen and done then.
+///
+/// The first, [`Launch::new`], stands for all agents of the machine; each process's own comes
+/// from it by [`Launch::seated`].
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// Program and arguments.
+    pub argv: Vec<OsString>,
+    /// Set beside, and over, what the process inherits.
+    pub env: Vec<(OsString, OsString)>,
+    /// Jobs that it runs at a time, at least 1.
+    pub slots: u32,
+    /// They were told, not assumed.
+    pub slots_known: bool,
+    /// It ends by itself after one job.
+    pub single_job: bool,
+    pub(super) preset: Arc<Preset>,
+    pub(super) view: View,
+    pub(super) container: Option<ContainerRun>,
+    cidfile: Option<PathBuf>,
+    given: Arc<Given>,
+    /// Which of the preset's detectors are in use: the same for all agents of the machine.
+    pub(super) in_use: Arc<[bool]>,
+}
+
+/// What the user gave.
+#[derive(Debug)]
+struct Given {
+    argv: Vec<OsString>,
+    slots: Option<u32>,
+    world: Arc<World>,
+}
+
+impl Launch {
+    /// Of an agent with these arguments, as its user wrote them. `slots`: how many jobs it runs at
+    /// a time, where its user says so.
+    pub fn new(preset: Arc<Preset>, argv: &[OsString], slots: Option<u32>) -> Launch {
+        Launch::in_world(preset, argv, slots, World::here())
+    }
+
+    pub(super) fn in_world(
+        preset: Arc<Preset>,
+        argv: &[OsString],
+        slots: Option<u32>,
+        world: World,
+    ) -> Launch {
+        let given = Given {
+            argv: argv.to_vec(),
+            slots,
+            world: Arc::new(world),
+        };
+        let mut launch = Launch::at(preset, Arc::new(given), Seat::default());
+        let found = launch.all_detectors().into_iter();
+        launch.in_use = found.map(|detector| detector.is_ok()).collect();
+        launch
+    }
+
+    /// Of one agent process.
+    pub fn seated(&self, seat: Seat) -> Launch {
+        let mut launch = Launch::at(self.preset.clone(), self.given.clone(), seat);
+        launch.in_use = self.in_use.clone();
+        launch
+    }
+
+    fn at(preset: Arc<Preset>, given: Arc<Given>, seat: Seat) -> Launch {
+        let place = View::on_host(given.world.clone(), Vec::new(), &seat);
+        let known = |wanted: Wanted<'_>| place.place(wanted);
+        let filled = given.argv.iter().map(|arg| fill_argument(arg, &known));
+        let argv: Vec<_> = filled.collect();
+
+        let container = ContainerRun::parse(&argv);
+        let mut view = match &container {
+            None => View::on_host(given.world.clone(), argv.clone(), &seat),
+            Some(run) => {
+                let own = preset.argv_in(run, &argv);
+                View::in_container(given.world.clone(), run, own, &seat)
+            }
+        };
+        view.find_config(&preset.config);
+
+        let told = preset.slots.slots(&view);
+        let slots = given.slots.or(told);
+        let count = slots.unwrap_or(preset.default_slots());
+        let can_tell =
+            preset.single_job.add_args.is_empty() || may_add_args(&argv, container.as_ref());
+        let single = &preset.single_job;
+        let (single_job, tell_it) = match single.when.iter().find_map(|one| one.switch(&view)) {
+            Some(said) => (said, false),
+            None => {
+                let ours = single.can_be_told() && can_tell && count == 1;
+                (ours, ours)
+            }
+        };
+
+        let cidfile = seat.cidfile.as_deref();
+        let container_run = container.as_ref();
+        let Dressed { argv, env } =
+            dress(&preset, &argv, container_run, tell_it, cidfile, &mut view);
+        Launch {
+            argv,
+            env,
+            slots: if single_job { 1 } else { count },
+            slots_known: single_job || slots.is_some(),
+            single_job,
+            cidfile: container_run.and_then(|run| run.cidfile.clone().or(seat.cidfile)),
+            preset,
+            view,
+            container,
+            given,
+            in_use: Arc::default(),
+        }
+    }
+
+    /// Its process needs a port, in a [`Seat`].
+    pub fn wants_port(&self) -> bool {
+        let port = Place::Port.written();
+        let has_port =
+            |text: &OsString| memchr::memmem::find(text.as_bytes(), port.as_bytes()).is_some();
+        let values = self.env.iter().map(|(_, value)| value);
+        self.view.port.is_none() && self.argv.iter().chain(values).any(has_port)
+    }
+
+    /// How it is drained.
+    pub fn drain_method(&self) -> DrainMethod {
+        if self.single_job {
+            DrainMethod::SingleJob
+        } else {
+            self.preset.drain.method
+        }
+    }
+
+    /// What the cancel step may take; `None` when there is no such step.
+    pub fn cancel_allow(&self) -> Option<Duration> {
+        let cancel: Option<&Cancel> = self.preset.cancel.as_ref();
+        cancel.map(|cancel| cancel.allow(&self.view))
+    }
+
+    /// Where the agent runs in a container, the file with the container's id.
+    pub fn cidfile(&self) -> Option<&Path> {
+        self.cidfile.as_deref()
+    }
+
+    /// The container client, when the agent is started through one.
+    pub fn client(&self) -> Option<&OsString> {
+        self.container.as_ref().and(self.argv.first())
+    }
+
+    /// The cordon's parts are all known.
+    pub fn has_cordon(&self) -> bool {
+        self.cordon_missing().is_none() && self.preset.drain.cordon.is_some()
+    }
+
+    /// What keeps the cordon from being used.
+    pub(super) fn cordon_missing(&self) -> Option<Missing> {
+        use super::drain::Cordon;
+        match self.preset.drain.cordon.as_ref()? {
+            Cordon::Command(words) => self.words(words, 0).err(),
+            Cordon::Http(call) => self.call(call).err(),
+        }
+    }
+
+    /// A command's words for the agent's main process. They may hold secrets: for a log, show the
+    /// templates.
+    pub fn words(&self, words: &[Template], pid: i32) -> Result<Vec<OsString>, Missing> {
+        let known = |wanted: Wanted<'_>| match wanted {
+            Wanted::Place(Place::Pid) => Some(pid.to_string().into()),
+            other => self.view.place(other),
+        };
+        words.iter().map(|word| word.fill(&known)).collect()
+    }
+
+    /// A call with its places filled.
+    pub fn call(&self, call: &HttpCall) -> Result<Call, Missing> {
+        let auth = call.auth.as_ref().map(|auth| self.credentials(auth));
+        Ok(Call {
+            method: call.method.clone(),
+            url: self.text(&call.url)?,
+            auth: auth.transpose()?,
+            json: call.json.clone(),
+        })
+    }
+
+    pub(super) fn credentials(&self, auth: &Auth) -> Result<Credentials, Missing> {
+        Ok(match auth {
+            Auth::Basic { user, password } => Credentials::Basic {
+                user: self.text(user)?,
+                password: self.text(password)?,
+            },
+            Auth::Bearer(token) => Credentials::Bearer(self.text(token)?),
+        })
+    }
+
+    pub(super) fn text(&self, template: &Template) -> Result<String, Missing> {
+        let filled = template.fill(&|wanted| self.view.place(wanted))?;
+        Ok(filled.to_string_lossy().into_owned())
+    }
+
+    /// How each thing that the preset requires stands.
+    pub fn requirements(&self) -> Vec<Standing> {
+        let all = self.preset.require.iter();
+        all.map(|require| require.check(&self.view)).collect()
+    }
+
+    /// What must be done before this agent can be started, in a line.
+    pub fn refusal(&self) -> Option<String> {
+        let name = &self.preset.name;
+        if self.container.as_ref().is_some_and(|run| run.detached) {
+            return Some(
+                "a detached container (-d) leaves nothing to supervise: start it without"
+                    .to_owned(),
+            );
+        }
+        let unmet = self
+            .requirements()
+            .into_iter()
+            .find_map(|standing| match standing {
+                Standing::Unmet(what) => Some(format!("preset {name}: {what}")),
+                _ => None,
+            });
+        unmet.or_else(|| {
+            let drain = &self.preset.drain;
+            let otherwise = drain.otherwise.as_ref().map(|otherwise| &otherwise.step);
+            let cancel = self.preset.cancel.as_ref().map(|cancel| &cancel.step);
+            let steps = [
+                ("drain", Some(&drain.step)),
+                ("drain", otherwise),
+                ("cancel", cancel),
+            ];
+            steps.into_iter().find_map(|(key, step)| match step? {
+                Step::Signal(_) => None,
+                Step::Command(words) => {
+                    let missing = self.words(words, 0).err()?;
+                    Some(format!("preset {name}: [{key}] command: {missing}"))
+                }
+            })
+        })
+    }
+}
+
+/// Who asks, with secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credentials {
+    Basic { user: String, password: String },
+    Bearer(String),
+}
+
+/// A call to the CI server, ready to be made.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub method: reqwest::Method,
+    /// It may hold a secret: for a log, show the [`HttpCall`]'s.
+    pub url: String,
+    pub auth: Option<Credentials>,
+    pub json: Option<serde_json::Value>,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Credentials::Basic { .. } => "Basic(..)",
+            Credentials::Bearer(_) => "Bearer(..)",
+        })
+    }
+}
+
+impl Preset {
+    /// The agent's own arguments in a container: the program named after the image, else the image.
+    fn argv_in(&self, run: &ContainerRun, argv: &[OsString]) -> Vec<OsString> {
+        let after = &argv[run.image + 1..];
+        let is_program = |word: &OsString| self.names(super::choose::base_name(word));
+        let from = if after.first().is_some_and(is_program) {
+            run.image + 1
+        } else {
+            run.image
+        };
+        argv[from..].to_vec()
+    }
+
+    /// What is assumed when nothing says; at least 1.
+    fn default_slots(&self) -> u32 {
+        self.slots.default.map_or(1, |slots| slots.0)
+    }
+}

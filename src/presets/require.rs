@@ -1,0 +1,111 @@
+//! What must be so before an agent is started: settings without which it cannot be drained.
+
+use std::os::unix::ffi::OsStrExt;
+
+use regex::bytes::Regex;
+use serde::Deserialize;
+
+use super::pattern::{compile, regex_or_none};
+use super::template::{Template, Wanted};
+use super::view::View;
+
+/// One condition.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "RawRequire")]
+pub struct Require {
+    what: What,
+    unless_arg: Option<Regex>,
+    otherwise: Template,
+}
+
+#[derive(Debug, Clone)]
+enum What {
+    /// Matches in the agent's configuration file.
+    Config(Regex),
+    /// Matches in one of its arguments.
+    Arg(Regex),
+    /// A variable of its environment is set, and not empty.
+    Variable(String),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRequire {
+    config: Option<String>,
+    arg: Option<String>,
+    env: Option<String>,
+    #[serde(default, deserialize_with = "regex_or_none")]
+    unless_arg: Option<Regex>,
+    otherwise: Template,
+}
+
+impl TryFrom<RawRequire> for Require {
+    type Error = String;
+
+    fn try_from(raw: RawRequire) -> Result<Self, Self::Error> {
+        let what = match (raw.config, raw.arg, raw.env) {
+            (Some(regex), None, None) => What::Config(compile(&regex)?),
+            (None, Some(regex), None) => What::Arg(compile(&regex)?),
+            (None, None, Some(name)) => What::Variable(name),
+            _ => return Err("give one of 'config', 'arg' and 'env'".to_owned()),
+        };
+        Ok(Require {
+            what,
+            unless_arg: raw.unless_arg,
+            otherwise: raw.otherwise,
+        })
+    }
+}
+
+/// How a condition stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    Met,
+    /// It cannot be seen from here: the file is in a container.
+    Unseen(String),
+    /// What a person must do.
+    Unmet(String),
+}
+
+impl Require {
+    /// Whether the agent, as it is about to be started, has what is required.
+    pub fn check(&self, view: &View) -> Standing {
+        let has_arg = |regex: &Regex| {
+            let mut args = view.argv.iter().skip(1);
+            args.any(|arg| regex.is_match(arg.as_bytes()))
+        };
+        if self.unless_arg.as_ref().is_some_and(has_arg) {
+            return Standing::Met;
+        }
+        let met = match &self.what {
+            What::Config(_) if !view.is_on_host() => {
+                return Standing::Unseen(self.otherwise(view));
+            }
+            What::Config(regex) => view.config_text().is_some_and(|text| regex.is_match(text)),
+            What::Arg(regex) => has_arg(regex),
+            What::Variable(name) => view.variable(name).is_some_and(|value| !value.is_empty()),
+        };
+        if met {
+            return Standing::Met;
+        }
+        let why = match (&self.what, view.config_error()) {
+            (What::Config(_), Some(error)) => format!(" (it cannot be read: {error})"),
+            _ => String::new(),
+        };
+        Standing::Unmet(self.otherwise(view) + &why)
+    }
+
+    fn otherwise(&self, view: &View) -> String {
+        let filled = self.otherwise.fill(&|wanted: Wanted<'_>| match wanted {
+            // A secret is no part of an error.
+            Wanted::Variable(name) => Some(format!("${{{name}}}").into()),
+            place => view
+                .place(place)
+                .or_else(|| Some("the agent's configuration file".into())),
+        });
+        filled.map_or_else(
+            |_| self.otherwise.to_string(),
+            |text| text.to_string_lossy().into_owned(),
+        )
+    }
+}
