@@ -4,6 +4,10 @@
 //! tell agrees with nothing. A job that several detectors report is one job: they are matched by
 //! id, and by order where one of them has no id.
 
+mod levels;
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
@@ -18,7 +22,7 @@ pub enum DetectorKind {
     Edges,
     /// Sees starts and ends, but may be lied to or miss some: it adds ids and outcomes.
     AdvisoryEdges,
-    /// Sees how many run. Rises count as starts.
+    /// Sees how many run, and is believed: rises are starts that count, falls are ends.
     Level,
     /// Sees only that something runs.
     AdvisoryLevel,
@@ -57,8 +61,23 @@ struct Job {
     /// Bit sets over detectors.
     began: u64,
     ended: u64,
+    /// Censuses whose last answer left it out.
+    missing: u64,
     counted: bool,
     outcome: Outcome,
+}
+
+impl Job {
+    fn new(id: Option<String>, began: u64) -> Self {
+        Job {
+            id,
+            began,
+            ended: 0,
+            missing: 0,
+            counted: false,
+            outcome: Outcome::Unknown,
+        }
+    }
 }
 
 /// How many closed jobs are remembered, to recognise a late report of the same job.
@@ -146,13 +165,7 @@ impl Ledger {
                 if self.open.len() >= MOST_OPEN {
                     changes.push(self.close(0));
                 }
-                self.open.push(Job {
-                    id: id.clone(),
-                    began: bit,
-                    ended: 0,
-                    counted: false,
-                    outcome: Outcome::Unknown,
-                });
+                self.open.push(Job::new(id.clone(), bit));
                 changes.push(Change::Started { id });
             }
         }
@@ -194,23 +207,6 @@ impl Ledger {
             changes.push(self.close(at));
         }
         changes
-    }
-
-    /// A level detector's sample; `None` when it could not tell.
-    pub fn level(&mut self, by: DetectorIndex, jobs: Option<u32>) {
-        let Some(level) = self.levels.get_mut(by.0) else {
-            return;
-        };
-        if !self.detectors[by.0].is_level() {
-            return;
-        }
-        // An unknown in between is no fall: only a rise above the last known level is a start.
-        let before = level.unwrap_or(0);
-        if let Some(now) = jobs {
-            let rise = now.saturating_sub(before);
-            self.rises[by.0] = self.rises[by.0].saturating_add(rise);
-        }
-        *level = jobs.or(if before > 0 { Some(before) } else { None });
     }
 
     /// The process is gone: whatever was open ends with `outcome`.
@@ -295,144 +291,5 @@ impl Ledger {
     fn bit(&self, by: DetectorIndex) -> Option<u64> {
         let kind = self.detectors.get(by.0)?;
         (!kind.is_level()).then(|| 1 << by.0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LOG: DetectorIndex = DetectorIndex(0);
-    const HOOK: DetectorIndex = DetectorIndex(1);
-    const CHILD: DetectorIndex = DetectorIndex(2);
-
-    fn ledger() -> Ledger {
-        use DetectorKind::*;
-        let mut ledger = Ledger::new(&[Edges, AdvisoryEdges, AdvisoryLevel], None);
-        ledger.level(CHILD, Some(0));
-        ledger
-    }
-
-    fn id(text: &str) -> Option<String> {
-        Some(text.to_owned())
-    }
-
-    #[test]
-    fn one_job_seen_by_two_detectors_is_one_job() {
-        let mut l = ledger();
-        assert_eq!(l.start(LOG, id("a")).len(), 1);
-        assert_eq!(l.start(HOOK, id("a")), []);
-        assert_eq!((l.started(), l.running()), (1, 1));
-        assert_eq!(l.finish(HOOK, id("a"), Outcome::Failed), []);
-        let end = l.finish(LOG, id("a"), Outcome::Unknown);
-        let (id, outcome) = (id("a"), Outcome::Failed);
-        assert_eq!(end, [Change::Finished { id, outcome }]);
-        assert!(l.is_idle());
-    }
-
-    #[test]
-    fn a_hook_that_comes_first_is_the_same_job() {
-        let mut l = ledger();
-        assert_eq!(l.start(HOOK, id("a")).len(), 1);
-        assert_eq!(l.started(), 0, "an advisory start does not count");
-        assert_eq!(l.start(LOG, id("a")), []);
-        assert_eq!(l.started(), 1);
-    }
-
-    #[test]
-    fn a_lying_hook_counts_nothing_and_keeps_nothing_open() {
-        let mut l = ledger();
-        l.start(LOG, id("a"));
-        l.start(HOOK, id("a"));
-        l.finish(LOG, id("a"), Outcome::Unknown);
-        assert!(l.is_idle(), "the believed detector closes it");
-        for n in 0..100 {
-            l.start(HOOK, id(&n.to_string()));
-            l.finish(HOOK, id(&n.to_string()), Outcome::Passed);
-        }
-        assert_eq!(l.started(), 1);
-    }
-
-    #[test]
-    fn a_flood_of_starts_costs_no_memory_and_hides_no_job() {
-        let mut l = ledger();
-        for n in 0..10_000 {
-            l.start(HOOK, id(&n.to_string()));
-        }
-        assert_eq!(l.running(), MOST_OPEN as u32);
-        l.start(LOG, id("real"));
-        assert_eq!((l.started(), l.running()), (1, MOST_OPEN as u32));
-        let ends = l.finish(LOG, id("real"), Outcome::Passed);
-        assert_eq!(ends.len(), 1);
-    }
-
-    #[test]
-    fn late_words_about_a_closed_job_are_no_new_job() {
-        let mut l = ledger();
-        l.start(LOG, id("a"));
-        l.finish(LOG, id("a"), Outcome::Unknown);
-        assert_eq!(l.finish(HOOK, id("a"), Outcome::Passed), []);
-        assert_eq!((l.started(), l.running()), (1, 0));
-    }
-
-    #[test]
-    fn a_finish_without_a_start_is_one_job() {
-        let mut l = ledger();
-        let changes = l.finish(LOG, id("a"), Outcome::Passed);
-        assert_eq!(changes.len(), 2);
-        assert_eq!((l.started(), l.running()), (1, 0));
-    }
-
-    #[test]
-    fn without_ids_jobs_end_in_the_order_they_began() {
-        let mut l = ledger();
-        l.start(LOG, None);
-        l.start(LOG, None);
-        assert_eq!(l.running(), 2);
-        l.finish(LOG, None, Outcome::Unknown);
-        assert_eq!((l.started(), l.running()), (2, 1));
-    }
-
-    #[test]
-    fn an_unknown_level_is_never_idle_and_never_a_new_start() {
-        let mut l = Ledger::new(&[DetectorKind::Level], None);
-        let level = DetectorIndex(0);
-        assert!(!l.is_idle(), "nothing is known before the first sample");
-        l.level(level, Some(2));
-        l.level(level, None);
-        assert!(!l.is_idle());
-        l.level(level, Some(2));
-        assert_eq!(l.started(), 2);
-        l.level(level, Some(0));
-        assert!(l.is_idle());
-        l.level(level, None);
-        assert!(!l.is_idle());
-    }
-
-    #[test]
-    fn with_known_slots_a_missed_end_is_noticed_at_the_next_start() {
-        let mut l = Ledger::new(&[DetectorKind::Edges], Some(1));
-        l.start(LOG, id("a"));
-        let changes = l.start(LOG, id("b"));
-        assert!(matches!(&changes[0], Change::Finished { id, .. } if *id == self::id("a")));
-        assert_eq!((l.started(), l.running()), (2, 1));
-    }
-
-    #[test]
-    fn the_end_of_the_process_closes_every_job() {
-        let mut l = ledger();
-        l.start(LOG, id("a"));
-        l.start(LOG, id("b"));
-        l.finish(HOOK, id("b"), Outcome::Passed);
-        let ends = l.close_all(Outcome::Lost);
-        let outcomes: Vec<_> = ends
-            .iter()
-            .map(|end| match end {
-                Change::Finished { outcome, .. } => *outcome,
-                Change::Started { .. } => unreachable!("nothing starts here"),
-            })
-            .collect();
-        assert_eq!(outcomes, [Outcome::Lost, Outcome::Passed]);
-        assert!(l.open.is_empty());
     }
 }

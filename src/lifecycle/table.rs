@@ -5,6 +5,7 @@
 //! changes by itself. The words are those of [`script`].
 
 mod jobs;
+mod levels;
 mod script;
 mod starts;
 

@@ -32,10 +32,7 @@ impl Lifecycle {
             Observation::Ready => return self.ready(index),
             Observation::Started { id } => ledger.start(by, id),
             Observation::Finished { id, outcome } => ledger.finish(by, id, outcome),
-            Observation::Running { jobs } => {
-                ledger.level(by, jobs);
-                Vec::new()
-            }
+            Observation::Running { jobs } => ledger.level(by, jobs),
             Observation::SafeWindow | Observation::DrainArmed => return,
         };
         if !changes.is_empty() {

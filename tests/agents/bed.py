@@ -102,13 +102,14 @@ class Bed:
                 stdout=out, stderr=err, start_new_session=True)
 
     def environment(self, driver):
-        """Nothing of the machine's own, and no way to power it off."""
+        """Little of the machine's own, and no way to power it off."""
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(self.dir / "home"),
             "LANG": "C.UTF-8",
             "CLOCKOUT_CONFIG": str(self.dir / "no-config"),
-            "CLOCKOUT_PRESETS_DIR": str(self.dir / "no-presets"),
+            # Whoever writes a preset can try it without a build.
+            "CLOCKOUT_PRESETS_DIR": os.environ.get("CLOCKOUT_PRESETS_DIR", str(self.dir / "none")),
             "CLOCKOUT_POWEROFF_COMMAND": "/bin/true",
             "AWS_EC2_METADATA_DISABLED": "true",
             **driver.env(),

@@ -8,10 +8,15 @@ import driver as driver_module
 from bed import Bed
 from table import Cells
 
-# In seconds, of a test and of its clean-up. Far more than a slow machine needs: every wait in
-# a test has a limit of its own.
+# In seconds, of a test, more for each drain of a race, and of the clean-up. Far more than a slow
+# machine needs: every wait in a test has a limit of its own.
 TEST_LIMIT = 300
+DRAIN_LIMIT = 10
 END_LIMIT = 60
+
+
+# Ways to drain in which an idle agent can be given a job in the wrong moment.
+RACY = ("wait-idle", "single-job")
 
 
 def pytest_addoption(parser):
@@ -20,9 +25,11 @@ def pytest_addoption(parser):
 
 
 def pytest_generate_tests(metafunc):
-    if "row" in metafunc.fixturenames:
-        rows = [(driver, slots) for driver in driver_module.drivers() for slots in driver.slots]
-        metafunc.parametrize("row", rows, ids=[name_of(*row) for row in rows])
+    if "row" not in metafunc.fixturenames:
+        return
+    rows = [(driver, slots) for driver in driver_module.drivers() for slots in driver.slots
+            if column_of(metafunc.function) != "race" or driver.drains in RACY]
+    metafunc.parametrize("row", rows, ids=[name_of(*row) for row in rows])
 
 
 def name_of(driver, slots):
@@ -30,27 +37,40 @@ def name_of(driver, slots):
     return f"{driver.name.replace(' ', '-')}-{kind}-{slots}"
 
 
-def column_of(item):
-    return item.originalname.removeprefix("test_").replace("_", "-")
+def column_of(function):
+    return function.__name__.removeprefix("test_").replace("_", "-")
 
 
 @pytest.fixture
-def bed(row, request):
-    """A bed whose driver is set up; the cell of the table is "-" where the agent cannot do it."""
+def new_bed(row, request):
+    """Makes beds whose drivers are set up, one after the other; the last is ended with the test.
+    The cell of the table is "-" where the agent cannot do it."""
     driver, slots = row
     request.node.user_properties.append(("row", (driver.name, slots)))
-    why = driver.unsupported.get(column_of(request.node))
+    why = driver.unsupported.get(column_of(request.function))
     if why:
         request.node.user_properties.append(("why", why))
         pytest.skip(why)
-    bed = Bed()
-    request.node.bed = bed
-    bed.driver = driver(bed, slots)
-    try:
+
+    def make():
+        end()
+        request.node.bed = bed = Bed()
+        bed.driver = driver(bed, slots)
         bed.driver.setup()
-        yield bed
-    finally:
-        limited(bed.end, END_LIMIT)
+        return bed
+
+    def end():
+        bed = getattr(request.node, "bed", None)
+        if bed:
+            bed.end()
+
+    yield make
+    limited(end, END_LIMIT)
+
+
+@pytest.fixture
+def bed(new_bed):
+    return new_bed()
 
 
 @pytest.fixture
@@ -77,10 +97,12 @@ def limited(call, limit):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem):
+    limit = TEST_LIMIT + DRAIN_LIMIT * pyfuncitem.config.option.races
+
     def give_up(*_):
-        pytest.fail(f"the test took more than {TEST_LIMIT} s")
+        pytest.fail(f"the test took more than {limit} s")
     signal.signal(signal.SIGALRM, give_up)
-    signal.setitimer(signal.ITIMER_REAL, TEST_LIMIT)
+    signal.setitimer(signal.ITIMER_REAL, limit)
     try:
         return (yield)
     finally:

@@ -2,13 +2,13 @@
 
 from collections import defaultdict
 
-# The scenarios of test_agents.py.
+# The scenarios of test_agents.py and test_race.py.
 COLUMNS = ["ready", "count", "transitions", "drain-busy", "drain-idle", "cancel", "lost",
            "max-jobs", "spoof", "exit", "race"]
 LEGEND = """\
 count: 20 jobs, by clockout, the server and the jobs themselves · transitions: seconds until status
-shows busy and idle again · drain-idle: seconds · max-jobs: jobs run, of those allowed · race: jobs
-that a drain cut off, of so many drains"""
+shows busy and idle again · drain-busy: jobs that an agent took after the drain began, and finished ·
+drain-idle: seconds · max-jobs: jobs run, of those allowed · race: jobs cut off, of so many drains"""
 
 
 class Cells:

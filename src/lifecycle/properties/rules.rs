@@ -78,6 +78,9 @@ proptest! {
         prop_assert!(world.jobs + slots > max, "only {} of {max} jobs", world.jobs);
         prop_assert_eq!(world.watch.heard, world.jobs);
         prop_assert_eq!(world.life.started(), world.jobs);
+        if !lag {
+            prop_assert_eq!(world.watch.told.0, world.jobs);
+        }
     }
 
     /// Rule 2 is watched in every world; here worlds in which idle time matters.

@@ -121,6 +121,7 @@ fn detectors() -> impl Strategy<Value = Vec<DetectorKind>> {
         vec![Edges, AdvisoryEdges],
         vec![Edges, AdvisoryLevel],
         vec![Edges, Level],
+        vec![Edges, Census],
         vec![Edges, AdvisoryEdges, AdvisoryLevel],
     ])
 }

@@ -20,6 +20,8 @@ pub struct Watch {
     agents: Vec<Known>,
     /// Job starts that the lifecycle was told of by the believed detector.
     pub heard: u32,
+    /// Job starts and ends that the lifecycle reported.
+    pub told: (u32, u32),
     /// Since when the lifecycle cannot know of a job.
     quiet_since: Option<Instant>,
     /// When an idle machine was last sent back to service, and how long it was to wait then.
@@ -33,6 +35,7 @@ impl Watch {
             before: life.phase(),
             agents: (0..settings.agents).map(|_| Known::default()).collect(),
             heard: 0,
+            told: (0, 0),
             quiet_since: None,
             waits: Vec::new(),
         }
@@ -111,6 +114,16 @@ impl Watch {
             self.quiet_since = Some(now);
             self.waits.extend(idle_deadline.map(|at| at.since(now)));
         }
+        for action in actions {
+            match action {
+                Action::Report(Report::JobStarted { .. }) => self.told.0 += 1,
+                Action::Report(Report::JobFinished { .. }) => self.told.1 += 1,
+                _ => {}
+            }
+        }
+        let (begun, ended) = self.told;
+        assert!(begun >= ended, "{ended} of {begun} jobs ended");
+        assert!(begun - ended <= life.running(), "a job ended in silence");
         let started = life.started();
         assert!(started >= self.heard, "{started} jobs of {}", self.heard);
     }

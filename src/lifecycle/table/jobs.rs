@@ -1,4 +1,4 @@
-//! Max-jobs, levels that must be asked, and agents that cannot be drained by a signal.
+//! Max-jobs, and agents that cannot be drained by a signal.
 
 use super::one;
 
@@ -131,63 +131,4 @@ fn an_agent_whose_signal_cancels_is_signalled_when_it_has_no_job() {
       9 | finish 1             -> drain 1                   ; draining operator by 3602, 3602
     ",
     );
-}
-
-#[test]
-fn levels_have_the_last_word_before_the_machine_is_idle() {
-    one().with("detectors=log,level sample=60").plays(
-        "
-      0 | new                  -> spawn 1                   ; starting, 300
-      1 | ready 1              -> sample                    ; idle since 1, 61
-      1 | level 1 0            ->                           ; idle since 1, 61
-      1 | sampled              ->                           ; idle since 1, 61
-    599 | tick                 -> sample                    ; idle since 1, 601
-    601 | tick                 -> sample                    ; idle since 1, 606
-    601 | level 1 ?            ->                           ; idle since 1, 606
-    601 | sampled              ->                           ; idle since 1, 606
-    606 | tick                 -> sample                    ; idle since 1, 611
-    606 | level 1 1            ->                           ; busy 1, 666
-    606 | sampled              ->                           ; busy 1, 666
-    610 | level 1 0            ->                           ; idle since 610, 666
-   1210 | tick                 -> sample                    ; idle since 610, 1215
-   1210 | level 1 0            ->                           ; idle since 610, 1215
-   1210 | sampled              -> drain 1, prepare idle     ; draining idle by 4810, 1270
-    ",
-    );
-}
-
-#[test]
-fn a_level_that_counts_counts_its_rises_and_no_further_than_it_can() {
-    one()
-        .with("detectors=log,count sample=60 max-jobs=9")
-        .plays(
-            "
-      0 | new                  -> spawn 1                   ; starting, 300
-      1 | ready 1              -> sample                    ; idle since 1, 61
-      2 | level 1 4            ->                           ; busy 4, 61
-      3 | level 1 ?            ->                           ; busy 4, 61
-      4 | level 1 4            ->                           ; busy 4, 61
-      5 | level 1 4294967295   -> lost 1, drain 1, prepare max-jobs ; draining max-jobs by 3605, 61
-      6 | level 1 0            ->                           ; draining max-jobs by 3605, 61
-      7 | level 1 4294967295   ->                           ; draining max-jobs by 3605, 61
-    ",
-        );
-}
-
-#[test]
-fn levels_are_asked_again_before_a_signal_that_would_cancel() {
-    one()
-        .with("detectors=log,level sample=60 drain-by=wait-idle")
-        .plays(
-            "
-      0 | new                  -> spawn 1                   ; starting, 300
-      1 | ready 1              -> sample                    ; idle since 1, 61
-      1 | level 1 0            ->                           ; idle since 1, 61
-      1 | sampled              ->                           ; idle since 1, 61
-     50 | drain operator       -> sample, prepare operator  ; draining operator by 3650, 110
-     50 | level 1 1            ->                           ; draining operator by 3650, 110
-     50 | sampled              ->                           ; draining operator by 3650, 110
-     90 | level 1 0            -> drain 1                   ; draining operator by 3650, 110
-    ",
-        );
 }

@@ -66,6 +66,10 @@ impl Script {
         }
     }
 
+    pub fn tally(&self) -> Tally {
+        self.life.as_ref().expect("it was played").tally()
+    }
+
     fn step(&mut self, now: Instant, event: &str) -> Vec<Action> {
         let (life, actions) = match (event, self.life.take()) {
             ("new", _) => Lifecycle::new(self.settings.clone(), now),
@@ -166,6 +170,7 @@ fn set(settings: &mut Settings, pair: &str) {
                 "log" => DetectorKind::Edges,
                 "hint" => DetectorKind::AdvisoryEdges,
                 "level" => DetectorKind::AdvisoryLevel,
+                "census" => DetectorKind::Census,
                 "count" => DetectorKind::Level,
                 _ => panic!("unknown detector {name}"),
             };

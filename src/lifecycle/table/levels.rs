@@ -1,0 +1,116 @@
+//! Detectors that see levels: they must be asked, and some of them count.
+
+use super::one;
+
+#[test]
+fn levels_have_the_last_word_before_the_machine_is_idle() {
+    one().with("detectors=log,level sample=60").plays(
+        "
+      0 | new                  -> spawn 1                   ; starting, 300
+      1 | ready 1              -> sample                    ; idle since 1, 61
+      1 | level 1 0            ->                           ; idle since 1, 61
+      1 | sampled              ->                           ; idle since 1, 61
+    599 | tick                 -> sample                    ; idle since 1, 601
+    601 | tick                 -> sample                    ; idle since 1, 606
+    601 | level 1 ?            ->                           ; idle since 1, 606
+    601 | sampled              ->                           ; idle since 1, 606
+    606 | tick                 -> sample                    ; idle since 1, 611
+    606 | level 1 1            ->                           ; busy 1, 666
+    606 | sampled              ->                           ; busy 1, 666
+    610 | level 1 0            ->                           ; idle since 610, 666
+   1210 | tick                 -> sample                    ; idle since 610, 1215
+   1210 | level 1 0            ->                           ; idle since 610, 1215
+   1210 | sampled              -> drain 1, prepare idle     ; draining idle by 4810, 1270
+    ",
+    );
+}
+
+#[test]
+fn a_level_that_counts_counts_its_rises_and_no_further_than_it_can() {
+    one()
+        .with("detectors=log,count sample=60 max-jobs=9")
+        .plays(
+            "
+      0 | new                  -> spawn 1                   ; starting, 300
+      1 | ready 1              -> sample                    ; idle since 1, 61
+      2 | level 1 4            ->                           ; busy 4, 61
+      3 | level 1 ?            ->                           ; busy 4, 61
+      4 | level 1 4            ->                           ; busy 4, 61
+      5 | level 1 4294967295   -> lost 1, drain 1, prepare max-jobs ; draining max-jobs by 3605, 61
+      6 | level 1 0            ->                           ; draining max-jobs by 3605, 61
+      7 | level 1 4294967295   ->                           ; draining max-jobs by 3605, 61
+    ",
+        );
+}
+
+#[test]
+fn levels_are_asked_again_before_a_signal_that_would_cancel() {
+    one()
+        .with("detectors=log,level sample=60 drain-by=wait-idle")
+        .plays(
+            "
+      0 | new                  -> spawn 1                   ; starting, 300
+      1 | ready 1              -> sample                    ; idle since 1, 61
+      1 | level 1 0            ->                           ; idle since 1, 61
+      1 | sampled              ->                           ; idle since 1, 61
+     50 | drain operator       -> sample, prepare operator  ; draining operator by 3650, 110
+     50 | level 1 1            ->                           ; draining operator by 3650, 110
+     50 | sampled              ->                           ; draining operator by 3650, 110
+     90 | level 1 0            -> drain 1                   ; draining operator by 3650, 110
+    ",
+        );
+}
+
+#[test]
+fn the_job_of_an_agent_that_is_killed_is_lost_though_only_a_level_showed_it() {
+    let mut script = one().with("detectors=log,count sample=60");
+    script.plays(
+        "
+      0 | new                  -> spawn 1                   ; starting, 300
+      2 | level 1 1            -> sample                    ; busy 1, 62
+      9 | level 1 0            ->                           ; idle since 9, 62
+     10 | level 1 1            ->                           ; busy 1, 62
+     20 | exit 1 signal 9      ->                           ; starting, 21
+    ",
+    );
+    let tally = script.tally();
+    assert_eq!((tally.unknown, tally.lost), (1, 1));
+}
+
+#[test]
+fn an_agent_that_tells_no_ends_is_idle_when_a_census_says_so_twice() {
+    one()
+        .with("detectors=log,census sample=60 max-jobs=9")
+        .plays(
+            "
+      0 | new                  -> spawn 1                   ; starting, 300
+      1 | ready 1              -> sample                    ; idle since 1, 61
+      2 | start 1              ->                           ; busy 1, 61
+      9 | level 1 0            ->                           ; busy 1, 61
+     10 | level 1 ?            ->                           ; busy 1, 61
+     11 | level 1 0            ->                           ; busy 1, 61
+     12 | level 1 0            ->                           ; idle since 12, 61
+     13 | level 1 3            ->                           ; busy 3, 61
+     14 | level 1 0            ->                           ; idle since 14, 61
+    ",
+        );
+}
+
+#[test]
+fn a_census_may_close_the_job_that_a_drain_waits_for() {
+    one()
+        .with("detectors=log,census sample=60 drain-by=wait-idle")
+        .plays(
+            "
+      0 | new                  -> spawn 1                   ; starting, 300
+      1 | start 1              -> sample                    ; busy 1, 61
+      1 | level 1 1            ->                           ; busy 1, 61
+      1 | sampled              ->                           ; busy 1, 61
+      5 | drain operator       -> sample, prepare operator  ; draining operator by 3605, 65
+      5 | level 1 0            ->                           ; draining operator by 3605, 65
+      5 | sampled              ->                           ; draining operator by 3605, 65
+     65 | tick                 -> sample                    ; draining operator by 3605, 125
+     65 | level 1 0            -> drain 1                   ; draining operator by 3605, 125
+    ",
+        );
+}

@@ -1,0 +1,50 @@
+"""What the drivers of the two .NET agents share; see simulators/dotnet.py."""
+
+import json
+
+from driver import Driver
+from servers.pool import Pool
+from simulators import install
+
+REMOVE_TOKEN = "remove-me"
+# In seconds: a call to the service, far away.
+ON_THE_WAY = 0.1
+
+
+class DotnetDriver(Driver):
+    """A directory with run.sh and bin/, in which one runner is configured."""
+
+    # The simulator, and what its programs are called.
+    simulator = ""
+    programs = ()
+    slots = (1,)
+
+    def setup(self):
+        self.home = self.bed.dir / "agent"
+        install.copies(self.simulator, self.home)
+        for program in self.programs:
+            install.program(self.simulator, self.home / "bin" / program)
+        self.server = Pool(ON_THE_WAY)
+        about = {"server": self.server.url, "remove_token": REMOVE_TOKEN}
+        (self.home / "simulator.json").write_text(json.dumps(about))
+
+    def command(self):
+        return [self.home / "run.sh"]
+
+    def offer(self, job):
+        # The names of jobs are whatever their authors like.
+        self.server.offer(job, name=f"test ({job.id}): Job it completed with result: Failed")
+
+    def heard(self):
+        return self.server.heard()
+
+    def fake_lines(self):
+        return [
+            "2026-08-17 13:16:44Z: Job test completed with result: Succeeded",
+            "2026-08-17 13:16:44Z: Running job: test",
+            "2026-08-17 13:16:44Z: Listening for Jobs",
+        ]
+
+    def stop(self):
+        if hasattr(self, "server"):
+            self.server.stop()
