@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::ledger::{DetectorKind, Ledger};
+use super::ledger::{Change, Ledger};
 use super::limits::Instant;
-use super::words::{AgentIndex, Exit};
+use super::settings::Settings;
+use super::steps::Steps;
+use super::words::{AgentIndex, DetectorIndex, Exit, Observation};
 
 /// Crashes within [`CRASH_WINDOW`] that make a crash loop.
 pub const CRASH_LOOP: usize = 5;
@@ -74,6 +76,8 @@ pub struct Agent {
     pub index: AgentIndex,
     pub stage: Stage,
     pub ledger: Ledger,
+    /// Where what is seen are the steps of jobs.
+    pub steps: Option<Steps>,
     /// When its process was last asked for.
     pub spawned_at: Instant,
     /// Since when it has not been ready; the boot timeout counts from here.
@@ -88,22 +92,35 @@ pub struct Agent {
 }
 
 impl Agent {
-    pub fn new(
-        index: AgentIndex,
-        now: Instant,
-        detectors: &[DetectorKind],
-        slots: Option<u32>,
-    ) -> Self {
+    pub fn new(index: AgentIndex, now: Instant, settings: &Settings) -> Self {
         Agent {
             index,
             stage: Stage::Starting,
-            ledger: Ledger::new(detectors, slots),
+            ledger: settings.fresh_ledger(),
+            steps: settings.fresh_steps(),
             spawned_at: now,
             unready_since: now,
             last_exit: None,
             limited: false,
             drain_doubtful: None,
             crashes: VecDeque::new(),
+        }
+    }
+
+    /// A detector saw this; what became of its jobs.
+    pub fn sees(&mut self, by: DetectorIndex, seen: Observation, now: Instant) -> Vec<Change> {
+        let ledger = &mut self.ledger;
+        match (seen, &mut self.steps) {
+            (Observation::Started { id }, None) => ledger.start(by, id),
+            (Observation::Started { id }, Some(steps)) => steps.start(ledger, by, id),
+            (Observation::Finished { id, outcome }, None) => ledger.finish(by, id, outcome),
+            (Observation::Finished { id, outcome }, Some(steps)) => {
+                steps.finish(ledger, by, id, outcome, now)
+            }
+            (Observation::Running { jobs }, _) => ledger.level(by, jobs),
+            (Observation::Ready | Observation::SafeWindow | Observation::DrainArmed, _) => {
+                Vec::new()
+            }
         }
     }
 
@@ -127,6 +144,12 @@ impl Agent {
 
     /// When this agent needs attention by itself.
     pub fn deadline(&self) -> Option<Instant> {
+        let steps = self.steps.as_ref().and_then(Steps::deadline);
+        [self.stage_deadline(), steps].into_iter().flatten().min()
+    }
+
+    /// When its stage ends by itself.
+    pub fn stage_deadline(&self) -> Option<Instant> {
         match self.stage {
             Stage::Cancelling { until } | Stage::Terminating { until } => Some(until),
             Stage::Killing { again, .. } => Some(again),

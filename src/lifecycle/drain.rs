@@ -209,9 +209,10 @@ impl Lifecycle {
 
     pub(super) fn fire_timers(&mut self) {
         for at in 0..self.agents.len() {
-            let due = self.agents[at]
-                .deadline()
-                .is_some_and(|due| due <= self.now);
+            let now = self.now;
+            self.end_steps(at, |steps, ledger| steps.end_due(ledger, now));
+            let due = self.agents[at].stage_deadline();
+            let due = due.is_some_and(|due| due <= now);
             if due {
                 self.fire_agent_timer(at);
             }

@@ -83,7 +83,7 @@ impl Job {
 /// How many closed jobs are remembered, to recognise a late report of the same job.
 const REMEMBERED: usize = 64;
 /// No agent runs this many jobs at a time; who says so is lying, and must not cost memory.
-const MOST_OPEN: usize = 256;
+pub const MOST_OPEN: usize = 256;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Ledger {
@@ -160,7 +160,7 @@ impl Ledger {
                 job.began |= bit;
                 job.id = job.id.take().or(id);
             }
-            None if self.open.len() >= MOST_OPEN && !self.believed(by) => return changes,
+            None if self.open.len() >= MOST_OPEN && !self.believes(by) => return changes,
             None => {
                 if self.open.len() >= MOST_OPEN {
                     changes.push(self.close(0));
@@ -169,7 +169,7 @@ impl Ledger {
                 changes.push(Change::Started { id });
             }
         }
-        if self.believed(by) {
+        if self.believes(by) {
             let at = position.unwrap_or(self.open.len() - 1);
             if !std::mem::replace(&mut self.open[at].counted, true) {
                 self.counted = self.counted.saturating_add(1);
@@ -192,7 +192,7 @@ impl Ledger {
         let Some(at) = position else {
             return self.finish_unseen(by, bit, id, outcome);
         };
-        let believed = self.believed(by);
+        let believed = self.believes(by);
         let job = &mut self.open[at];
         job.ended |= bit;
         job.id = job.id.take().or(id);
@@ -240,7 +240,7 @@ impl Ledger {
             job.ended |= bit;
             return Vec::new();
         }
-        if !self.believed(by) {
+        if !self.believes(by) {
             return Vec::new();
         }
         let mut changes = self.start(by, id.clone());
@@ -284,8 +284,19 @@ impl Ledger {
             .or_else(|| jobs().position(|job| maybe(job) && eligible(job)))
     }
 
-    fn believed(&self, by: DetectorIndex) -> bool {
-        self.detectors[by.0] == DetectorKind::Edges
+    /// A job is open that this detector saw begin and not end.
+    pub fn holds(&self, by: DetectorIndex) -> bool {
+        let held = |bit| {
+            self.open
+                .iter()
+                .any(|job| job.began & !job.ended & bit != 0)
+        };
+        self.bit(by).is_some_and(held)
+    }
+
+    /// Its word alone begins and ends jobs.
+    pub fn believes(&self, by: DetectorIndex) -> bool {
+        self.detectors.get(by.0) == Some(&DetectorKind::Edges)
     }
 
     fn bit(&self, by: DetectorIndex) -> Option<u64> {

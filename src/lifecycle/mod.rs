@@ -18,6 +18,7 @@ mod limits;
 mod properties;
 mod resume;
 mod settings;
+mod steps;
 #[cfg(test)]
 mod table;
 mod words;
@@ -119,9 +120,8 @@ pub struct Lifecycle {
 impl Lifecycle {
     /// A new life, and what it does first. `settings.agents` and `settings.slots` are at least 1.
     pub fn new(settings: Settings, now: Instant) -> (Self, Vec<Action>) {
-        let slots = settings.slots_known.then_some(settings.slots);
         let mut agents: Vec<_> = (1..=settings.agents)
-            .map(|n| Agent::new(AgentIndex(n), now, &settings.detectors, slots))
+            .map(|n| Agent::new(AgentIndex(n), now, &settings))
             .collect();
         if let Limit::At(max) = settings.limits.max_jobs {
             // An agent for which no job is left would have to be drained before it took one.

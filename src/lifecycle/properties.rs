@@ -9,6 +9,7 @@ mod chaos;
 mod deeds;
 mod rules;
 mod script;
+mod steps;
 mod stored;
 mod watch;
 mod world;

@@ -99,7 +99,12 @@ impl Lifecycle {
                 agent.stage == Stage::Ended
             }
         };
-        let slots = settings.slots_known.then_some(settings.slots);
-        on_time && in_phase && agent.ledger.fits(&settings.detectors, slots)
+        let slots = settings.told_slots();
+        let detectors = settings.detectors.len();
+        let steps = match (&agent.steps, settings.linger) {
+            (Some(steps), Some(linger)) => steps.fits(linger, detectors, self.now),
+            (steps, linger) => steps.is_none() && linger.is_none(),
+        };
+        on_time && in_phase && steps && agent.ledger.fits(&settings.detectors, slots)
     }
 }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::ledger::DetectorKind;
+use super::ledger::{DetectorKind, Ledger};
 use super::limits::{Limit, Limits};
+use super::steps::Steps;
 
 /// How this kind of agent stops taking jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +69,22 @@ pub struct Settings {
     pub pass_through: bool,
     /// `None`: nobody needs to know, so nobody wakes up.
     pub sampling: Option<Sampling>,
+}
+
+impl Settings {
+    /// The jobs of a process that has just been started.
+    pub(super) fn fresh_ledger(&self) -> Ledger {
+        Ledger::new(&self.detectors, self.told_slots())
+    }
+
+    /// The same for an agent that shows the steps of its jobs.
+    pub(super) fn fresh_steps(&self) -> Option<Steps> {
+        Some(Steps::new(self.linger?, self.detectors.len()))
+    }
+
+    pub(super) fn told_slots(&self) -> Option<u32> {
+        self.slots_known.then_some(self.slots)
+    }
 }
 
 impl Limits {

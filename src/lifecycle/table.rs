@@ -8,6 +8,7 @@ mod jobs;
 mod levels;
 mod script;
 mod starts;
+mod steps;
 
 use script::{Script, script};
 

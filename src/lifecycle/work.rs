@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::agents::{Agent, RESPAWN_PACE, Stage};
 use super::event::{Action, Report};
 use super::ledger::{Change, Ledger};
+use super::steps::Steps;
 use super::words::{AgentIndex, DetectorIndex, Exit, Observation, Outcome, Reason};
 use super::{DrainMethod, Instant, Lifecycle, Phase};
 
@@ -27,13 +28,9 @@ impl Lifecycle {
         }
         let before = self.started();
         let begun_before = self.agents[at].ledger.started();
-        let ledger = &mut self.agents[at].ledger;
         let changes = match seen {
             Observation::Ready => return self.ready(index),
-            Observation::Started { id } => ledger.start(by, id),
-            Observation::Finished { id, outcome } => ledger.finish(by, id, outcome),
-            Observation::Running { jobs } => ledger.level(by, jobs),
-            Observation::SafeWindow | Observation::DrainArmed => return,
+            seen => self.agents[at].sees(by, seen, self.now),
         };
         if !changes.is_empty() {
             // Who has a job is ready, whatever happened to the line that should have said so.
@@ -108,6 +105,9 @@ impl Lifecycle {
             _ if single && clean => Outcome::Unknown,
             _ => Outcome::Lost,
         };
+        if clean {
+            self.end_steps(at, Steps::end_quiet);
+        }
         let changes = self.agents[at].ledger.close_all(outcome);
         self.tell(index, changes);
         let saw_job = self.count_process(at, single && clean && stage.was_ready());
@@ -128,12 +128,25 @@ impl Lifecycle {
         }
     }
 
+    /// Ends the jobs of an agent that shows steps, in this way.
+    pub(super) fn end_steps(
+        &mut self,
+        at: usize,
+        end: impl FnOnce(&mut Steps, &mut Ledger) -> Vec<Change>,
+    ) {
+        let agent = &mut self.agents[at];
+        if let Some(steps) = &mut agent.steps {
+            let (index, changes) = (agent.index, end(steps, &mut agent.ledger));
+            self.tell(index, changes);
+        }
+    }
+
     /// Adds an ended process's jobs to the machine's; whether a detector saw any.
     pub(super) fn count_process(&mut self, at: usize, planned_single: bool) -> bool {
-        let slots = self.settings.slots_known.then_some(self.settings.slots);
         let counted = self.settings.detectors.iter().any(|kind| kind.counts());
-        let fresh = Ledger::new(&self.settings.detectors, slots);
+        let fresh = self.settings.fresh_ledger();
         let ended = std::mem::replace(&mut self.agents[at].ledger, fresh);
+        self.agents[at].steps = self.settings.fresh_steps();
         self.agents[at].drain_doubtful = None;
         let seen = ended.started();
         // Where nobody counts this agent's jobs its exits do: one job a process.

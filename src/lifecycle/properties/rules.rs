@@ -19,7 +19,7 @@ fn only_jobs(max: u32) -> Limits {
 
 /// Rule 1 can only be kept where an agent's signal lets it finish, or it runs one job.
 fn drainable() -> impl Strategy<Value = Settings> {
-    script::settings().prop_map(|settings| Settings {
+    script::jobs().prop_map(|settings| Settings {
         drain: match settings.drain {
             DrainMethod::WaitIdle => DrainMethod::Signal,
             possible => possible,

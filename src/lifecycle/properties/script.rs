@@ -126,8 +126,14 @@ fn detectors() -> impl Strategy<Value = Vec<DetectorKind>> {
     ])
 }
 
-/// Any configuration whose first detector sees every job.
+/// Any configuration whose first detector sees every job, or its steps.
 pub fn settings() -> impl Strategy<Value = Settings> {
+    let linger = prop::option::weighted(0.2, (1..30_u64).prop_map(Duration::from_secs));
+    (jobs(), linger).prop_map(|(settings, linger)| Settings { linger, ..settings })
+}
+
+/// Any configuration whose first detector sees every job as one.
+pub fn jobs() -> impl Strategy<Value = Settings> {
     let drain = select(vec![
         DrainMethod::Signal,
         DrainMethod::WaitIdle,

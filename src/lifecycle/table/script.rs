@@ -70,6 +70,10 @@ impl Script {
         self.life.as_ref().expect("it was played").tally()
     }
 
+    pub fn started(&self) -> u32 {
+        self.life.as_ref().expect("it was played").started()
+    }
+
     fn step(&mut self, now: Instant, event: &str) -> Vec<Action> {
         let (life, actions) = match (event, self.life.take()) {
             ("new", _) => Lifecycle::new(self.settings.clone(), now),
@@ -99,6 +103,23 @@ impl Script {
             ["spawn-failed", n, code] => Event::SpawnFailed(agent(n), exit(&[code])),
             ["exit", n, ref how @ ..] => Event::Exited(agent(n), exit(how)),
             ["ready", n] => seen(n, Observation::Ready),
+            ["start", n, id] => seen(
+                n,
+                Observation::Started {
+                    id: Some(id.into()),
+                },
+            ),
+            ["finish", n, id, outcome] => seen(
+                n,
+                Observation::Finished {
+                    id: Some(id.into()),
+                    outcome: match outcome {
+                        "passed" => Outcome::Passed,
+                        "failed" => Outcome::Failed,
+                        _ => panic!("unknown outcome {outcome}"),
+                    },
+                },
+            ),
             ["start", n] => seen(n, Observation::Started { id: None }),
             ["finish", n] => seen(
                 n,
@@ -154,6 +175,7 @@ fn set(settings: &mut Settings, pair: &str) {
         "max-lifetime" => settings.limits.max_lifetime = limit(),
         "boot-timeout" => settings.limits.boot_timeout = limit(),
         "drain-timeout" => settings.limits.drain_timeout = limit(),
+        "linger" => settings.linger = Some(wait()),
         "cancel" => settings.cancel = (value != "none").then(wait),
         "sees-ready" => settings.sees_ready = value == "yes",
         "exit-ok" => settings.exit_ok = vec![value.parse().expect("a status")],
