@@ -15,7 +15,7 @@ use super::view::World;
 const CLIENTS: [&[u8]; 3] = [b"docker", b"podman", b"nerdctl"];
 
 /// Options of `run` that have no value of their own, in any of the clients.
-const SWITCHES: [&str; 26] = [
+const SWITCHES: [&str; 27] = [
     "--detach",
     "--disable-content-trust",
     "--env-host",
@@ -41,16 +41,17 @@ const SWITCHES: [&str; 26] = [
     "--sig-proxy",
     "--tls-verify",
     "--tty",
+    "--unsetenv-all",
     "--use-api-socket",
 ];
-const SHORT_SWITCHES: &[u8] = b"ditPq";
 
 /// Options of the clients themselves, before `run`, that have no value.
-const GLOBAL_SWITCHES: [&str; 10] = [
+const GLOBAL_SWITCHES: [&str; 11] = [
     "--debug",
     "-D",
     "--tls",
     "--tlsverify",
+    "--noout",
     "--remote",
     "-r",
     "--syslog",
@@ -58,6 +59,13 @@ const GLOBAL_SWITCHES: [&str; 10] = [
     "--insecure-registry",
     "--experimental",
 ];
+
+/// What keeps an agent from being supervised through its client: seen with docker 20 and 28 and
+/// podman 4.3.
+const DETACHED: &str = "a detached container leaves nothing to supervise: leave -d out";
+const TERMINAL: &str =
+    "a terminal mixes the agent's streams, and podman's passes no signals on: leave -t out";
+const NO_SIGNALS: &str = "the client must pass signals on: leave --sig-proxy=false out";
 
 /// A file of variables that is longer is not read.
 const LONGEST_ENV_FILE: u64 = 1024 * 1024;
@@ -75,8 +83,8 @@ pub struct ContainerRun {
     pub name: Vec<u8>,
     /// Its network is this machine's own.
     pub on_host_network: bool,
-    /// It was told to run in the background: then the client ends at once.
-    pub detached: bool,
+    /// Why the agent inside could not be supervised.
+    pub fault: Option<&'static str>,
     /// Where the client writes the container's id, if it was told to.
     pub cidfile: Option<PathBuf>,
     /// Ports of the container with the port of this machine that leads to each.
@@ -104,14 +112,11 @@ impl ContainerRun {
             image: options,
             name: Vec::new(),
             on_host_network: false,
-            detached: false,
+            fault: None,
             cidfile: None,
             ports: Vec::new(),
             variables: Vec::new(),
         };
-        // podman takes a policy only when it is joined to the flag.
-        let switches =
-            |name: &str| SWITCHES.contains(&name) || (client == b"podman" && name == "--pull");
         while let Some(word) = argv.get(found.image) {
             found.options_end = found.image;
             let text = word.as_bytes();
@@ -122,8 +127,8 @@ impl ContainerRun {
             if text == b"--" {
                 break;
             }
-            let (name, joined) = split(word, &mut found.detached);
-            let takes_one = joined.is_none() && !name.is_empty() && !switches(&name);
+            let (name, joined) = found.split(word);
+            let takes_one = joined.is_none() && !name.is_empty() && !SWITCHES.contains(&&*name);
             let next = || argv.get(found.image).map(OsString::as_os_str);
             let value = match joined {
                 None if takes_one => next().map(OsStr::to_owned),
@@ -136,10 +141,38 @@ impl ContainerRun {
         Some(found)
     }
 
+    /// An option's name, and the value that is joined to it. Short ones may stand together, as in
+    /// `-itd` and `-ip80:80`: then it is the last one's name, empty when that is a switch.
+    fn split(&mut self, word: &OsStr) -> (String, Option<OsString>) {
+        let text = word.as_bytes();
+        if text.starts_with(b"--") {
+            let end = memchr::memchr(b'=', text);
+            let name = String::from_utf8_lossy(&text[..end.unwrap_or(text.len())]).into_owned();
+            let joined = end.map(|at| OsStr::from_bytes(&text[at + 1..]).to_owned());
+            return (name, joined);
+        }
+        for (at, letter) in text.iter().enumerate().skip(1) {
+            match letter {
+                b'd' => self.fault = Some(DETACHED),
+                b't' => self.fault = Some(TERMINAL),
+                b'i' | b'P' | b'q' => {}
+                _ => {
+                    let rest = &text[at + 1..];
+                    let rest = rest.strip_prefix(b"=").unwrap_or(rest);
+                    let joined = (!rest.is_empty()).then(|| OsStr::from_bytes(rest).to_owned());
+                    return (format!("-{}", *letter as char), joined);
+                }
+            }
+        }
+        (String::new(), None)
+    }
+
     fn option(&mut self, name: &str, value: Option<OsString>) {
         let text = || value.as_deref().and_then(OsStr::to_str).unwrap_or_default();
         match name {
-            "-d" | "--detach" => self.detached = text() != "false",
+            "--detach" if text() != "false" => self.fault = Some(DETACHED),
+            "--tty" if text() != "false" => self.fault = Some(TERMINAL),
+            "--sig-proxy" if text() == "false" => self.fault = Some(NO_SIGNALS),
             "--network" | "--net" => self.on_host_network = text() == "host",
             "--cidfile" => self.cidfile = value.map(PathBuf::from),
             "-p" | "--publish" => self.ports.extend(published(text())),
@@ -207,28 +240,6 @@ fn run_at(argv: &[OsString]) -> Option<usize> {
     }
 }
 
-/// An option's name, and the value that is joined to it. Short ones may stand together, as in
-/// `-itd` and `-itp80:80`: then it is the last one's name, empty when that is a switch.
-fn split(word: &OsStr, detached: &mut bool) -> (String, Option<OsString>) {
-    let text = word.as_bytes();
-    if text.starts_with(b"--") {
-        let end = memchr::memchr(b'=', text);
-        let name = String::from_utf8_lossy(&text[..end.unwrap_or(text.len())]).into_owned();
-        let joined = end.map(|at| OsStr::from_bytes(&text[at + 1..]).to_owned());
-        return (name, joined);
-    }
-    for (at, letter) in text.iter().enumerate().skip(1) {
-        *detached |= *letter == b'd';
-        if !SHORT_SWITCHES.contains(letter) {
-            let rest = &text[at + 1..];
-            let rest = rest.strip_prefix(b"=").unwrap_or(rest);
-            let joined = (!rest.is_empty()).then(|| OsStr::from_bytes(rest).to_owned());
-            return (format!("-{}", *letter as char), joined);
-        }
-    }
-    (String::new(), None)
-}
-
 /// `HOST:CONTAINER` of `[ADDRESS:]HOST:CONTAINER[/tcp]`; ranges and chosen ports tell nothing.
 fn published(text: &str) -> Option<(u16, u16)> {
     let text = text.strip_suffix("/tcp").unwrap_or(text);
@@ -253,3 +264,7 @@ fn image_name(image: &[u8]) -> &[u8] {
         _ => image,
     }
 }
+
+#[cfg(test)]
+#[path = "container_tests.rs"]
+mod tests;

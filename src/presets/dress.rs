@@ -19,6 +19,8 @@ pub struct Dressed {
     pub argv: Vec<OsString>,
     /// Set beside, and over, what the process inherits.
     pub env: Vec<(OsString, OsString)>,
+    /// What was added, as the preset says it: without the values of variables.
+    pub added: Vec<String>,
 }
 
 /// Adds what the preset gives to an agent of these arguments, and shows it to `view`.
@@ -38,6 +40,7 @@ pub fn dress(
         forced: Vec::new(),
         defaults: Vec::new(),
         args: Vec::new(),
+        added: Vec::new(),
     };
     dressing.force(&preset.env);
     if single_job {
@@ -70,6 +73,7 @@ struct Dressing<'a> {
     forced: Vec<(OsString, OsString)>,
     defaults: Vec<(OsString, OsString)>,
     args: Vec<OsString>,
+    added: Vec<String>,
 }
 
 impl Dressing<'_> {
@@ -80,19 +84,21 @@ impl Dressing<'_> {
 
     fn force(&mut self, variables: &BTreeMap<String, Template>) {
         for (name, value) in variables {
-            if let Some(value) = self.filled(value) {
-                self.view.give(OsStr::new(name), &value);
-                self.forced.push((name.into(), value));
+            if let Some(filled) = self.filled(value) {
+                self.view.give(OsStr::new(name), &filled);
+                self.forced.push((name.into(), filled));
+                self.added.push(format!("{name}={value}"));
             }
         }
     }
 
     fn give_default(&mut self, name: &str, value: &Template) {
         if self.view.variable(name).is_none()
-            && let Some(value) = self.filled(value)
+            && let Some(filled) = self.filled(value)
         {
-            self.view.give(OsStr::new(name), &value);
-            self.defaults.push((name.into(), value));
+            self.view.give(OsStr::new(name), &filled);
+            self.defaults.push((name.into(), filled));
+            self.added.push(format!("{name}={value}"));
         }
     }
 
@@ -115,6 +121,8 @@ impl Dressing<'_> {
         {
             insert(&mut self.view.argv, 1, &words);
             self.args.extend(words);
+            let shown: Vec<_> = group.args.iter().map(Template::as_str).collect();
+            self.added.push(shown.join(" "));
         }
     }
 
@@ -123,7 +131,11 @@ impl Dressing<'_> {
         insert(&mut argv, 1, &self.args);
         let mut env = self.defaults;
         env.extend(self.forced);
-        Dressed { argv, env }
+        Dressed {
+            argv,
+            env,
+            added: self.added,
+        }
     }
 
     /// The client's own environment is not the container's.
@@ -148,6 +160,7 @@ impl Dressing<'_> {
         Dressed {
             argv,
             env: Vec::new(),
+            added: self.added,
         }
     }
 }
@@ -170,3 +183,7 @@ fn options(variables: &[(OsString, OsString)]) -> Vec<OsString> {
     });
     options.collect()
 }
+
+#[cfg(test)]
+#[path = "dress_tests.rs"]
+mod tests;

@@ -49,6 +49,8 @@ pub struct Launch {
     pub argv: Vec<OsString>,
     /// Set beside, and over, what the process inherits.
     pub env: Vec<(OsString, OsString)>,
+    /// What of both the preset has added, as it says it.
+    pub(super) added: Vec<String>,
     /// Jobs that it runs at a time, at least 1.
     pub slots: u32,
     /// They were told, not assumed.
@@ -135,11 +137,12 @@ impl Launch {
 
         let cidfile = seat.cidfile.as_deref();
         let container_run = container.as_ref();
-        let Dressed { argv, env } =
+        let Dressed { argv, env, added } =
             dress(&preset, &argv, container_run, tell_it, cidfile, &mut view);
         Launch {
             argv,
             env,
+            added,
             slots: if single_job { 1 } else { count },
             slots_known: single_job || slots.is_some(),
             single_job,
@@ -181,9 +184,11 @@ impl Launch {
         self.cidfile.as_deref()
     }
 
-    /// The container client, when the agent is started through one.
-    pub fn client(&self) -> Option<&OsString> {
-        self.container.as_ref().and(self.argv.first())
+    /// The container client and its own options, up to `run`, when the agent is started through
+    /// one: `kill` or `rm` may stand in the place of `run`.
+    pub fn client(&self) -> Option<&[OsString]> {
+        let run = self.container.as_ref()?;
+        Some(&self.argv[..run.options - 1])
     }
 
     /// The cordon's parts are all known.
@@ -245,11 +250,8 @@ impl Launch {
     /// What must be done before this agent can be started, in a line.
     pub fn refusal(&self) -> Option<String> {
         let name = &self.preset.name;
-        if self.container.as_ref().is_some_and(|run| run.detached) {
-            return Some(
-                "a detached container (-d) leaves nothing to supervise: start it without"
-                    .to_owned(),
-            );
+        if let Some(fault) = self.container.as_ref().and_then(|run| run.fault) {
+            return Some(fault.to_owned());
         }
         let unmet = self
             .requirements()
@@ -322,3 +324,7 @@ impl Preset {
         self.slots.default.map_or(1, |slots| slots.0)
     }
 }
+
+#[cfg(test)]
+#[path = "launch_tests.rs"]
+mod tests;
