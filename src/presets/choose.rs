@@ -96,12 +96,16 @@ impl Preset {
     }
 
     fn is_beside(&self, program: &OsStr, wanted: &Wanted) -> bool {
-        let Some(beside) = &self.match_beside else {
+        if self.match_beside.is_empty() {
             return true;
-        };
+        }
         // What is beside a program in a container is not to be seen from here.
+        if wanted.container.is_some() {
+            return false;
+        }
         let dir = wanted.world.directory_of(program);
-        wanted.container.is_none() && dir.is_some_and(|dir| dir.join(beside).exists())
+        let mut beside = self.match_beside.iter();
+        dir.is_some_and(|dir| beside.any(|file| dir.join(file).exists()))
     }
 }
 
@@ -162,14 +166,16 @@ mod tests {
     #[test]
     fn a_file_beside_the_program_tells_run_sh_from_run_sh() {
         let dir = tempfile::tempdir().expect("a directory");
-        let preset = "match_program = ['run\\.sh']\nmatch_beside = 'bin/Agent.Listener'";
+        let one = "match_program = ['run\\.sh']\nmatch_beside = 'bin/Agent.Listener'";
+        let list = "match_program = ['run\\.sh']\nmatch_beside = ['none', 'bin/Agent.Listener']";
         let program = dir.path().join("run.sh").display().to_string();
-        assert_eq!(chosen(preset, &[&program]), None);
+        assert_eq!(chosen(one, &[&program]), None);
         std::fs::create_dir(dir.path().join("bin")).expect("made");
         std::fs::write(dir.path().join("bin/Agent.Listener"), "").expect("written");
         let found = Some(Chosen::Program("run.sh".to_owned()));
-        assert_eq!(chosen(preset, &[&program]), found);
-        assert_eq!(chosen(preset, &["docker", "run", "x", &program]), None);
+        assert_eq!(chosen(one, &[&program]), found);
+        assert_eq!(chosen(list, &[&program]), found);
+        assert_eq!(chosen(one, &["docker", "run", "x", &program]), None);
     }
 
     #[test]

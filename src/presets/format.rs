@@ -6,7 +6,8 @@
 //! # Which agents it is for. All of those given must hold.
 //! match_program = ['my-agent']           # base name of the program; a regex over all of it
 //! match_args = 'agent\.jar$'             # some argument of it matches, anywhere in it
-//! match_beside = 'bin/Agent.Listener'    # this file is there, seen from the program's directory
+//! match_beside = 'bin/Agent.Listener'    # this file is there, seen from the program's directory;
+//!                                        # of a list, one of them
 //! # `docker run ... IMAGE`, also podman's and nerdctl's: the image's name without registry host,
 //! # tag and digest; a regex over all of it. It stands for match_program.
 //! match_image = ['acme/my-agent']
@@ -151,7 +152,8 @@ pub struct Preset {
     pub(super) match_program: Vec<WholeName>,
     #[serde(default, deserialize_with = "regex_or_none")]
     pub(super) match_args: Option<Regex>,
-    pub(super) match_beside: Option<PathBuf>,
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub(super) match_beside: Vec<String>,
     #[serde(default)]
     pub(super) match_image: Vec<WholeName>,
     /// Forced on the agent.
