@@ -54,6 +54,8 @@ use view::World;
 /// In the order of `preset list`; `generic` is what is left.
 const BUILT_IN: &[(&str, &str)] = &[
     ("buildkite", include_str!("buildkite.toml")),
+    ("github", include_str!("github.toml")),
+    ("azure", include_str!("azure.toml")),
     (GENERIC, include_str!("generic.toml")),
 ];
 

@@ -88,7 +88,8 @@ fn a_users_file_wins_over_the_built_in_of_its_name() {
         preset.origin,
         Origin::File(dir.path().join("buildkite.toml"))
     );
-    assert_eq!(library.names(), ["buildkite", "generic"]);
+    let built_in: Vec<_> = BUILT_IN.iter().map(|(name, _)| *name).collect();
+    assert_eq!(library.names(), built_in);
 }
 
 #[test]
@@ -103,7 +104,7 @@ fn an_unknown_preset_names_the_nearest_and_a_path_is_no_name() {
         .load("../../etc/passwd")
         .expect_err("unknown")
         .to_string();
-    assert!(error.contains("use one of: buildkite, generic"), "{error}");
+    assert!(error.contains("use one of: buildkite, "), "{error}");
 }
 
 #[test]

@@ -28,4 +28,4 @@ class GithubRemoved(Github):
     name = "github 2.336 remove token"
 
     def env(self):
-        return {"RUNNER_REMOVE_TOKEN": REMOVE_TOKEN}
+        return {"CLOCKOUT_GITHUB_REMOVE_TOKEN": REMOVE_TOKEN}
