@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and nothing of what it means.
 
 use std::ffi::OsString;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -93,6 +94,15 @@ pub enum JobCommand {
         id: Option<String>,
         #[arg(long, value_name = "passed|failed|canceled", value_parser = parse_outcome)]
         outcome: Option<Outcome>,
+        /// The job's exit status, instead: 0 is passed, any other failed, none unknown.
+        #[arg(
+            long,
+            value_name = "N",
+            value_parser = parse_exit_code,
+            allow_hyphen_values = true,
+            conflicts_with = "outcome"
+        )]
+        exit_code: Option<Outcome>,
     },
     /// Run one job's command: start, run, finish with its exit status.
     Exec {
@@ -127,9 +137,13 @@ pub enum PresetCommand {
     /// Their names, one a line.
     List,
     /// One preset's file, to read or to start your own from.
-    Show { name: String },
+    Show {
+        /// Its name, or a file.
+        name: String,
+    },
     /// Read an agent's log on standard input and print the events that the preset sees in it.
     Test {
+        /// Its name, or a file.
         name: String,
         /// Which of the agent's streams the log is [default: both].
         #[arg(long, value_name = "stdout|stderr")]
@@ -137,6 +151,17 @@ pub enum PresetCommand {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// Say what `run` would make of an agent: its preset, jobs, drain, and what is added to it.
+    Explain {
+        /// A preset's name or file [default: by the agent's command line].
+        #[arg(long, env = "CLOCKOUT_PRESET", value_name = "NAME")]
+        preset: Option<String>,
+        /// As of `run`.
+        #[arg(long, env = "CLOCKOUT_SLOTS", value_name = "N")]
+        slots: Option<NonZeroU32>,
+        #[arg(last = true, required = true, value_name = "AGENT")]
+        agent: Vec<OsString>,
     },
 }
 
@@ -256,6 +281,16 @@ fn parse_outcome(text: &str) -> Result<Outcome, String> {
         .ok_or_else(|| "use passed, failed or canceled".to_owned())
 }
 
+/// An empty one is what a hook passes on when the agent tells it none.
+fn parse_exit_code(text: &str) -> Result<Outcome, String> {
+    match text.trim().parse::<i64>() {
+        Ok(0) => Ok(Outcome::Passed),
+        Ok(_) => Ok(Outcome::Failed),
+        Err(_) if text.trim().is_empty() => Ok(Outcome::Unknown),
+        Err(_) => Err("use the job's exit status, a number".to_owned()),
+    }
+}
+
 /// Parses the command line. On bad input: one line that names the thing and the fix, and the
 /// exit status; help and version are printed as asked.
 pub fn parse() -> Result<Cli, crate::exit::Usage> {
@@ -289,6 +324,30 @@ mod tests {
     fn the_command_line_is_well_formed() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_hook_may_pass_any_exit_status_on() {
+        let outcome = |args: &[&str]| {
+            let line = ["clockout", "job", "finish", "7"].iter().chain(args);
+            match Cli::try_parse_from(line).ok()?.command {
+                Command::Job {
+                    command: JobCommand::Finish { exit_code, .. },
+                } => exit_code,
+                _ => None,
+            }
+        };
+        for (args, expected) in [
+            (&["--exit-code", "0"][..], Some(Outcome::Passed)),
+            (&["--exit-code", "1"], Some(Outcome::Failed)),
+            (&["--exit-code=255"], Some(Outcome::Failed)),
+            (&["--exit-code", "-1"], Some(Outcome::Failed)),
+            (&["--exit-code", ""], Some(Outcome::Unknown)),
+            (&["--exit-code", "x"], None),
+            (&["--exit-code", "0", "--outcome", "failed"], None),
+        ] {
+            assert_eq!(outcome(args), expected, "{args:?}");
+        }
     }
 
     #[test]

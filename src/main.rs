@@ -18,7 +18,7 @@ mod sys;
 mod telemetry;
 mod toml_error;
 
-use std::io::{stdin, stdout};
+use std::io::{stderr, stdin, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -83,8 +83,14 @@ fn job(command: JobCommand) -> anyhow::Result<Status> {
     let reporter = |call: JobCall| Reporter::new(path(call.socket), call.strict);
     match command {
         JobCommand::Start { call, id } => reporter(call).start(id)?,
-        JobCommand::Finish { call, id, outcome } => {
-            reporter(call).finish(id, outcome.unwrap_or(Outcome::Unknown))?;
+        JobCommand::Finish {
+            call,
+            id,
+            outcome,
+            exit_code,
+        } => {
+            let outcome = outcome.or(exit_code).unwrap_or(Outcome::Unknown);
+            reporter(call).finish(id, outcome)?;
         }
         JobCommand::Exec { call, id, command } => {
             let code = reporter(call).exec(id, &command)?;
@@ -100,8 +106,14 @@ fn preset(command: PresetCommand) -> anyhow::Result<Status> {
         PresetCommand::List => presets::list(&mut out)?,
         PresetCommand::Show { name } => presets::show(&name, &mut out)?,
         PresetCommand::Test { name, stream, json } => {
-            presets::test(&name, stream, json, &mut stdin().lock(), &mut out)?;
+            let (mut log, mut summary) = (stdin().lock(), stderr().lock());
+            presets::test(&name, stream, json, &mut log, &mut out, &mut summary)?;
         }
+        PresetCommand::Explain {
+            preset,
+            slots,
+            agent,
+        } => presets::explain(preset.as_deref(), slots, &agent, &mut out)?,
     }
     Ok(Status::Success)
 }

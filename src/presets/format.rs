@@ -189,6 +189,24 @@ pub struct Preset {
     pub notes: Notes,
 }
 
+/// The keys that are no tables.
+const TOP_KEYS: [&str; 7] = [
+    "summary",
+    "match_program",
+    "match_args",
+    "match_beside",
+    "match_image",
+    "add_args",
+    "exit_ok",
+];
+
+/// The key of the file's top that an error calls unknown, because it stands in a table.
+pub(super) fn misplaced(error: &str) -> Option<&'static str> {
+    let (_, rest) = error.split_once(": unknown key '")?;
+    let (key, _) = rest.split_once('\'')?;
+    TOP_KEYS.into_iter().find(|top| *top == key)
+}
+
 /// The lifecycle keeps a bit a detector; no agent needs a tenth of them.
 const MOST_DETECTORS: usize = 32;
 

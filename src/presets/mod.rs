@@ -20,6 +20,7 @@ mod container;
 mod detect;
 mod drain;
 mod dress;
+mod explain;
 mod format;
 mod launch;
 mod pattern;
@@ -27,6 +28,7 @@ mod program;
 mod require;
 mod source;
 mod template;
+mod try_log;
 mod view;
 mod watch;
 
@@ -37,18 +39,21 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 pub use choose::Chosen;
-pub use commands::{list, show, test};
+pub use commands::{list, show};
 pub use detect::{ChildDetector, EnvDetector, HttpDetector, LogDetector, Page};
 pub use drain::{Cordon, HttpCall, Step, Window};
+pub use explain::explain;
 pub use format::{Origin, Preset};
 pub use launch::{Call, Credentials, Launch, Seat};
 pub use pattern::{JsonFields, Pattern, Pointer};
 pub use template::Template;
+pub use try_log::test;
 pub use watch::{Detector, LineSource, Lines, Target, Watch};
 
 pub use crate::agent::Stream;
 use crate::toml_error;
 use choose::Wanted;
+use detect::On;
 use view::World;
 
 /// In the order of `preset list`; `generic` is what is left.
@@ -72,6 +77,11 @@ pub enum PresetError {
         path: PathBuf,
         error: std::io::Error,
     },
+    #[error("cannot read the preset {path}: {error}", path = path.display())]
+    NoFile {
+        path: PathBuf,
+        error: std::io::Error,
+    },
     #[error("{0}")]
     Invalid(String),
 }
@@ -79,6 +89,22 @@ pub enum PresetError {
 /// The preset of this name.
 pub fn load(name: &str) -> Result<Preset, PresetError> {
     Library::open()?.load(name)
+}
+
+/// The preset in this file, named after it.
+pub fn load_file(path: &Path) -> Result<Preset, PresetError> {
+    let text = std::fs::read(path).map_err(|error| PresetError::NoFile {
+        path: path.to_owned(),
+        error,
+    })?;
+    let text = String::from_utf8(text).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = 1 + memchr::memchr_iter(b'\n', good).count();
+        let path = path.display();
+        PresetError::Invalid(format!("{path}:{line}: not UTF-8, save the file as UTF-8"))
+    })?;
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    parse(&name, Origin::File(path.to_owned()), text)
 }
 
 /// The preset for an agent by its command line: the first that says it matches, the user's own
@@ -155,18 +181,7 @@ impl Library {
     }
 
     fn load_own(&self, name: &str) -> Result<Preset, PresetError> {
-        let path = self.dir.join(format!("{name}.toml"));
-        let text = std::fs::read(&path).map_err(|error| PresetError::Unreadable {
-            path: path.clone(),
-            error,
-        })?;
-        let text = String::from_utf8(text).map_err(|error| {
-            let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-            let line = 1 + memchr::memchr_iter(b'\n', good).count();
-            let path = path.display();
-            PresetError::Invalid(format!("{path}:{line}: not UTF-8, save the file as UTF-8"))
-        })?;
-        parse(name, Origin::File(path), text)
+        load_file(&self.dir.join(format!("{name}.toml")))
     }
 
     fn for_agent(&self, wanted: &Wanted) -> Result<(Preset, Chosen), PresetError> {
@@ -207,7 +222,11 @@ fn parse(name: &str, origin: Origin, text: String) -> Result<Preset, PresetError
             }
         },
         Err(error) => {
-            let line = toml_error::explain(&path, &text, &error);
+            let mut line = toml_error::explain(&path, &text, &error);
+            // TOML's own trap: behind a [table] every key is the table's.
+            if let Some(key) = format::misplaced(&line) {
+                line += &format!("; '{key}' stands above the first [table]");
+            }
             Err(PresetError::Invalid(line))
         }
     }

@@ -57,13 +57,12 @@ impl TryFrom<RawRequire> for Require {
     }
 }
 
-/// How a condition stands.
+/// How a condition stands, with what it asks a person to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
-    Met,
+    Met(String),
     /// It cannot be seen from here: the file is in a container.
     Unseen(String),
-    /// What a person must do.
     Unmet(String),
 }
 
@@ -75,7 +74,7 @@ impl Require {
             args.any(|arg| regex.is_match(arg.as_bytes()))
         };
         if self.unless_arg.as_ref().is_some_and(has_arg) {
-            return Standing::Met;
+            return Standing::Met(self.otherwise(view));
         }
         let met = match &self.what {
             What::Config(_) if !view.is_on_host() => {
@@ -86,7 +85,7 @@ impl Require {
             What::Variable(name) => view.variable(name).is_some_and(|value| !value.is_empty()),
         };
         if met {
-            return Standing::Met;
+            return Standing::Met(self.otherwise(view));
         }
         let why = match (&self.what, view.config_error()) {
             (What::Config(_), Some(error)) => format!(" (it cannot be read: {error})"),

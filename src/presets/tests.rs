@@ -166,6 +166,81 @@ fn a_broken_file_is_one_line_with_file_line_and_key() {
             b"[detect]\nhttp = { address.default = ':1', path = '/', running = {} }",
             ":2: key 'http': give exactly one of",
         ),
+        (
+            b"[cancel]\nsignal = 'TERM'\nexit_ok = [143]",
+            ":3: unknown key 'exit_ok', use one of: signal, command, process, allow; \
+             'exit_ok' stands above the first [table]",
+        ),
+        (
+            b"[env]\nA = '{prot}'",
+            ":2: key 'A': unknown placeholder 'prot' in braces, did you mean 'port'?",
+        ),
+        (
+            b"add_args = [['--pid={pid}']]",
+            ":1: key 'add_args': {pid} stands in commands only",
+        ),
+        (
+            b"add_args = [[]]",
+            ":1: key 'add_args': a group of arguments is empty",
+        ),
+        (
+            b"[config]\nfrom = [{ config = 'x' }]",
+            ":1: [config]: the configuration file cannot say where it is",
+        ),
+        (
+            b"[config]\nappend = '/x'",
+            ":1: [config]: give 'from' or 'default'",
+        ),
+        (
+            b"[slots]\nfrom = [{ positional = 0 }]",
+            ":2: key 'from': arguments are counted from 1",
+        ),
+        (
+            b"[slots]\nfrom = [{ flag = '-n', env = 'N' }]",
+            ":2: key 'from': give one of 'flag', 'env', 'positional' and 'config'",
+        ),
+        (
+            b"[[require]]\notherwise = 'x'",
+            ":1: [[require]]: give one of 'config', 'arg' and 'env'",
+        ),
+        (
+            b"[[require]]\nenv = 'X'",
+            ":1: [[require]]: missing field `otherwise`",
+        ),
+        (
+            b"[[detect.log]]\nstream = 'stdout'\nfile = '/x'\nstart = 'a'\nfinish = 'b'",
+            ":1: [[detect.log]]: give a 'stream' or a 'file', not both",
+        ),
+        (
+            b"[detect.http]\naddress.default = ':1'\npath = '/'\nrunning.gauge = 'x'\n\
+              counts = true\nends_jobs = true",
+            ":1: [detect.http]: 'ends_jobs' is for jobs that others count",
+        ),
+        (
+            b"[detect.process_env]\nname = 'A=B'",
+            ":2: key 'name': 'A=B' is no variable's name",
+        ),
+        (
+            b"[drain]\nwindow = { line = 'x', lasts = '1s', patience = '1s' }",
+            ":1: [drain]: 'window' belongs to method 'wait-idle'",
+        ),
+        (
+            b"[drain]\nneeds_line = 'x'",
+            ":1: [drain]: 'needs_line' and [drain.otherwise] belong together",
+        ),
+        (
+            b"[drain]\nmethod = 'wait-idle'\n[drain.cordon]\n",
+            ":3: [drain.cordon]: give a 'command' or 'http'",
+        ),
+        (
+            b"[drain]\nmethod = 'wait-idle'\n[drain.cordon]\n\
+              http = { method = 'post', url = 'x' }",
+            ":4: key 'http': unknown method 'post', did you mean 'POST'?",
+        ),
+        (
+            b"[cancel]\nsignal = 'TERM'\nallow = { from = [], defualt = '1s' }",
+            ":3: unknown key 'defualt', did you mean 'default'?",
+        ),
         (b"# \n# \xff", ":2: not UTF-8"),
     ];
     for (text, expected) in table {
