@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::hold::Hold;
 use super::ledger::{Change, Ledger};
 use super::limits::Instant;
 use super::settings::Settings;
@@ -78,6 +79,8 @@ pub struct Agent {
     pub ledger: Ledger,
     /// Where what is seen are the steps of jobs.
     pub steps: Option<Steps>,
+    /// What holds back its drain step, where that would end a job.
+    pub hold: Hold,
     /// When its process was last asked for.
     pub spawned_at: Instant,
     /// Since when it has not been ready; the boot timeout counts from here.
@@ -98,6 +101,7 @@ impl Agent {
             stage: Stage::Starting,
             ledger: settings.fresh_ledger(),
             steps: settings.fresh_steps(),
+            hold: Hold::default(),
             spawned_at: now,
             unready_since: now,
             last_exit: None,
@@ -110,7 +114,7 @@ impl Agent {
     /// A detector saw this; what became of its jobs.
     pub fn sees(&mut self, by: DetectorIndex, seen: Observation, now: Instant) -> Vec<Change> {
         let ledger = &mut self.ledger;
-        match (seen, &mut self.steps) {
+        let changes = match (seen, &mut self.steps) {
             (Observation::Started { id }, None) => ledger.start(by, id),
             (Observation::Started { id }, Some(steps)) => steps.start(ledger, by, id),
             (Observation::Finished { id, outcome }, None) => ledger.finish(by, id, outcome),
@@ -118,10 +122,17 @@ impl Agent {
                 steps.finish(ledger, by, id, outcome, now)
             }
             (Observation::Running { jobs }, _) => ledger.level(by, jobs),
-            (Observation::Ready | Observation::SafeWindow | Observation::DrainArmed, _) => {
+            (Observation::SafeWindow, _) => {
+                self.hold.safe_window(now);
                 Vec::new()
             }
+            (Observation::Ready | Observation::DrainArmed, _) => Vec::new(),
+        };
+        let began = |change: &Change| matches!(change, Change::Started { .. });
+        if changes.iter().any(began) {
+            self.hold.job_began();
         }
+        changes
     }
 
     /// Counts a crash; when it may be started again, or `None` when this is a crash loop.
@@ -154,8 +165,9 @@ impl Agent {
             Stage::Cancelling { until } | Stage::Terminating { until } => Some(until),
             Stage::Killing { again, .. } => Some(again),
             Stage::Backoff { until } => Some(until),
+            Stage::AwaitIdle => self.hold.deadline(),
             Stage::AwaitExit => self.drain_doubtful.map(|at| at.after(DRAIN_AGAIN)),
-            Stage::Starting | Stage::Ready | Stage::AwaitIdle | Stage::Ended => None,
+            Stage::Starting | Stage::Ready | Stage::Ended => None,
         }
     }
 }

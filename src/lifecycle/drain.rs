@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::agents::{DRAIN_AGAIN, KILL_AGAIN, KILL_TRIES, Stage, TERMINATE_GRACE};
 use super::event::{Action, Report, Stop, Sweep};
-use super::words::{AgentIndex, Outcome, Reason};
+use super::words::{Outcome, Reason};
 use super::{DrainMethod, Instant, Lifecycle, Limits, Phase, Urgency};
 
 /// What processes that outlived their agent get between SIGTERM and SIGKILL.
@@ -107,19 +107,11 @@ impl Lifecycle {
             }
             Stage::Backoff { .. } => agent.stage = Stage::Ended,
             Stage::Ready => match self.settings.drain {
-                DrainMethod::Signal => {
-                    agent.stage = Stage::AwaitExit;
-                    let action = Action::Stop(agent.index, Stop::Drain);
-                    self.act(action);
-                }
+                DrainMethod::Signal => self.send_drain(at),
                 DrainMethod::SingleJob if agent.ledger.running() > 0 => {
                     agent.stage = Stage::AwaitExit;
                 }
-                DrainMethod::WaitIdle | DrainMethod::SingleJob => {
-                    agent.stage = Stage::AwaitIdle;
-                    self.confirm_idle();
-                    self.drain_idle_agents();
-                }
+                DrainMethod::WaitIdle | DrainMethod::SingleJob => self.await_idle(at),
             },
             Stage::AwaitIdle
             | Stage::AwaitExit
@@ -127,21 +119,6 @@ impl Lifecycle {
             | Stage::Terminating { .. }
             | Stage::Killing { .. }
             | Stage::Ended => {}
-        }
-    }
-
-    /// Agents whose signal would cancel a job get it as soon as they have none.
-    pub(super) fn drain_idle_agents(&mut self) {
-        if self.unconfirmed {
-            return;
-        }
-        for at in 0..self.agents.len() {
-            let agent = &mut self.agents[at];
-            if agent.stage == Stage::AwaitIdle && agent.ledger.is_idle() {
-                agent.stage = Stage::AwaitExit;
-                let action = Action::Stop(agent.index, Stop::Drain);
-                self.act(action);
-            }
         }
     }
 
@@ -252,12 +229,13 @@ impl Lifecycle {
                 self.count_process(at, false);
                 self.report(Report::Unkillable(index));
             }
-            Stage::AwaitExit => self.drain_again(at, index),
-            Stage::Starting | Stage::Ready | Stage::AwaitIdle | Stage::Ended => {}
+            Stage::AwaitIdle => self.fire_hold_timer(at),
+            Stage::AwaitExit => self.drain_again(at),
+            Stage::Starting | Stage::Ready | Stage::Ended => {}
         }
     }
 
-    fn drain_again(&mut self, at: usize, index: AgentIndex) {
+    fn drain_again(&mut self, at: usize) {
         let agent = &mut self.agents[at];
         if !agent.ledger.is_idle() {
             agent.drain_doubtful = Some(self.now);
@@ -268,7 +246,10 @@ impl Lifecycle {
             .is_some_and(|at| at.after(DRAIN_AGAIN) <= self.now)
         {
             agent.drain_doubtful = None;
-            self.act(Action::Stop(index, Stop::Drain));
+            match self.settings.drain {
+                DrainMethod::Signal => self.send_drain(at),
+                DrainMethod::WaitIdle | DrainMethod::SingleJob => self.await_idle(at),
+            }
         }
     }
 

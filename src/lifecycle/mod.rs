@@ -12,6 +12,7 @@
 mod agents;
 mod drain;
 mod event;
+mod hold;
 mod ledger;
 mod limits;
 #[cfg(test)]
@@ -103,9 +104,8 @@ pub struct Lifecycle {
     /// The idle timeout is not looked at before this: level detectors are being asked again.
     idle_not_before: Option<Instant>,
     sample_at: Option<Instant>,
-    /// An agent waits for its drain signal, which would cancel a job, until a sample asked for
-    /// since then shows none.
-    unconfirmed: bool,
+    /// A sample has been asked for and not been answered.
+    sample_in_flight: bool,
     /// The event being handled is the end of a sample.
     #[serde(skip)]
     just_sampled: bool,
@@ -148,7 +148,7 @@ impl Lifecycle {
             returns: 0,
             idle_not_before: None,
             sample_at: None,
-            unconfirmed: false,
+            sample_in_flight: false,
             just_sampled: false,
             interrupts: 0,
             latest: None,

@@ -25,7 +25,9 @@ impl Lifecycle {
             ..settings
         };
         self.now = now;
+        self.sample_in_flight = false;
         for agent in &mut self.agents {
+            agent.hold.lost_samples();
             if agent.stage == Stage::AwaitExit {
                 agent.drain_doubtful = Some(now);
             }
@@ -105,6 +107,7 @@ impl Lifecycle {
             (Some(steps), Some(linger)) => steps.fits(linger, detectors, self.now),
             (steps, linger) => steps.is_none() && linger.is_none(),
         };
-        on_time && in_phase && steps && agent.ledger.fits(&settings.detectors, slots)
+        let hold = agent.hold.fits(settings, self.now);
+        on_time && in_phase && steps && hold && agent.ledger.fits(&settings.detectors, slots)
     }
 }

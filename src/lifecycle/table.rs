@@ -4,6 +4,7 @@
 //! apart from `lost` (a race), `unkillable` and `returned`. A state ends with the time at which it
 //! changes by itself. The words are those of [`script`].
 
+mod hold;
 mod jobs;
 mod levels;
 mod script;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::agents::{Agent, RESPAWN_PACE, Stage};
 use super::event::{Action, Report};
+use super::hold::Hold;
 use super::ledger::{Change, Ledger};
 use super::steps::Steps;
 use super::words::{AgentIndex, DetectorIndex, Exit, Observation, Outcome, Reason};
@@ -147,6 +148,7 @@ impl Lifecycle {
         let fresh = self.settings.fresh_ledger();
         let ended = std::mem::replace(&mut self.agents[at].ledger, fresh);
         self.agents[at].steps = self.settings.fresh_steps();
+        self.agents[at].hold = Hold::default();
         self.agents[at].drain_doubtful = None;
         let seen = ended.started();
         // Where nobody counts this agent's jobs its exits do: one job a process.
@@ -341,25 +343,13 @@ impl Lifecycle {
         }
     }
 
-    /// A level that was sampled before somebody wished to drain may be of before a job began.
-    pub(super) fn confirm_idle(&mut self) {
-        if !self.unconfirmed
-            && !self.just_sampled
-            && self.settings.sampling.is_some()
-            && self.has_levels()
-        {
-            self.unconfirmed = true;
-            self.sample();
-        }
-    }
-
-    fn has_levels(&self) -> bool {
+    pub(super) fn has_levels(&self) -> bool {
         self.settings.detectors.iter().any(|kind| kind.is_level())
     }
 
     pub(super) fn sampled(&mut self) {
-        self.unconfirmed = false;
         self.just_sampled = true;
+        self.confirm_agents();
         if self.idle_not_before.take().is_none() || self.phase != Phase::Working {
             return;
         }
@@ -383,7 +373,8 @@ impl Lifecycle {
         self.drain(Reason::Idle, None);
     }
 
-    fn sample(&mut self) {
+    pub(super) fn sample(&mut self) {
+        self.sample_in_flight = true;
         // Two timers at once want one sample.
         if !self.actions.contains(&Action::Sample) {
             self.act(Action::Sample);

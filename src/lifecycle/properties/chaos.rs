@@ -26,7 +26,11 @@ fn event() -> impl Strategy<Value = Event> {
     let id = || select(vec![None, Some("a".to_owned()), Some("b".to_owned())]);
     let jobs = select(vec![None, Some(0), Some(1), Some(7), Some(u32::MAX)]);
     let seen = prop_oneof![
-        Just(Observation::Ready),
+        select(vec![
+            Observation::Ready,
+            Observation::SafeWindow,
+            Observation::DrainArmed,
+        ]),
         id().prop_map(|id| Observation::Started { id }),
         id().prop_map(|id| Observation::Finished {
             id,
@@ -122,6 +126,7 @@ fn damage() -> impl Strategy<Value = Damage> {
         "AwaitIdle",
         "AwaitExit",
         "Ended",
+        "Over",
         "Working",
         "Edges",
         "Level",

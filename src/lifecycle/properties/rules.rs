@@ -176,7 +176,7 @@ proptest! {
     /// Rule 4: who is sent back to service without having worked waits longer each time.
     #[test]
     fn the_idle_time_backs_off(
-        settings in script::settings(),
+        settings in script::jobs(),
         idle in 1..7200_u64,
         returns in 1..15_u32,
     ) {

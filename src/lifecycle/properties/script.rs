@@ -20,6 +20,8 @@ pub enum Step {
     /// This agent ends by itself.
     Die(usize, i32),
     Wait(Duration),
+    /// This agent shows that it takes no job for a moment.
+    Safe(usize),
     /// Levels can not be told.
     Blind(bool),
     Tell(Event),
@@ -37,6 +39,7 @@ pub fn work() -> impl Strategy<Value = Step> {
         6 => (0..4_usize).prop_map(Step::Hear),
         1 => (0..4_usize, select(vec![0, 0, 1, 7])).prop_map(|(n, code)| Step::Die(n, code)),
         4 => wait().prop_map(Step::Wait),
+        2 => (0..4_usize).prop_map(Step::Safe),
         1 => any::<bool>().prop_map(Step::Blind),
         1 => Just(Step::Restart),
     ]
@@ -128,8 +131,16 @@ fn detectors() -> impl Strategy<Value = Vec<DetectorKind>> {
 
 /// Any configuration whose first detector sees every job, or its steps.
 pub fn settings() -> impl Strategy<Value = Settings> {
-    let linger = prop::option::weighted(0.2, (1..30_u64).prop_map(Duration::from_secs));
-    (jobs(), linger).prop_map(|(settings, linger)| Settings { linger, ..settings })
+    let seconds = |range: std::ops::Range<u64>| range.prop_map(Duration::from_secs);
+    let linger = prop::option::weighted(0.2, seconds(1..30));
+    let window = (seconds(1..10), seconds(1..60));
+    let window = window.prop_map(|(lasts, patience)| Window { lasts, patience });
+    let window = prop::option::weighted(0.3, window);
+    (jobs(), linger, window).prop_map(|(settings, linger, window)| Settings {
+        linger,
+        window,
+        ..settings
+    })
 }
 
 /// Any configuration whose first detector sees every job as one.

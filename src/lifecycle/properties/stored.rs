@@ -19,7 +19,12 @@ fn at_work() -> (World, Value) {
         slots: 2,
         limits: Limits::none(),
         detectors: vec![DetectorKind::Edges, DetectorKind::Level],
-        drain: DrainMethod::Signal,
+        drain: DrainMethod::WaitIdle,
+        window: Some(Window {
+            lasts: Duration::from_secs(5),
+            patience: Duration::from_secs(30),
+        }),
+        linger: Some(Duration::from_secs(10)),
         ..any.expect("settings can be made").current()
     };
     let mut world = World::new(settings, Nature::kind());
@@ -63,6 +68,13 @@ fn each_contradiction_is_refused() {
         ("/agents/0/ledger/levels", json!([])),
         ("/agents/0/ledger/levels/0", json!(5)),
         ("/agents/0/ledger/rises", json!([0])),
+        ("/agents/0/steps", json!(null)),
+        ("/agents/0/steps/linger", json!({"secs": 9, "nanos": 0})),
+        ("/agents/0/steps/bursts", json!([])),
+        ("/agents/0/steps/bursts/0/quiet_since", later.clone()),
+        ("/agents/0/hold/confirms", json!(3)),
+        ("/agents/0/hold/safe_at", later.clone()),
+        ("/agents/0/hold/patience", json!({"Until": later})),
         ("/phase", json!({"Gone": {"reason": "idle"}})),
         (
             "/phase",

@@ -12,6 +12,10 @@ struct Known {
     ready: bool,
     running: u32,
     levels: HashMap<usize, Option<u32>>,
+    /// It showed a safe moment then, and has begun no job since.
+    safe: Option<Instant>,
+    /// Since when it has no job.
+    quiet: Option<Instant>,
 }
 
 pub struct Watch {
@@ -73,9 +77,11 @@ impl Watch {
                 self.ready(now, index);
                 self.heard += 1;
                 self.agent(index).running += 1;
+                self.agent(index).safe = None;
             }
             Observation::Finished { .. } if by == 0 => {
                 self.agent(index).running -= 1;
+                self.agent(index).quiet = Some(now);
                 self.quiet_since = Some(now);
             }
             Observation::Running { jobs } => {
@@ -84,15 +90,16 @@ impl Watch {
                     self.quiet_since = Some(now);
                 }
             }
+            Observation::SafeWindow => self.agent(index).safe = Some(now),
             Observation::Started { .. }
             | Observation::Finished { .. }
-            | Observation::SafeWindow
             | Observation::DrainArmed => {}
         }
     }
 
     fn ready(&mut self, now: Instant, index: AgentIndex) {
         self.agent(index).ready = true;
+        self.agent(index).quiet.get_or_insert(now);
         self.quiet_since.get_or_insert(now);
     }
 
@@ -107,6 +114,7 @@ impl Watch {
             _ => None,
         });
         self.rule_2(now, actions);
+        self.drains_in_safe_moments(now, actions);
         self.rule_3(now, life);
         self.rule_4(event, actions, returned.is_some());
         self.rule_5(now, actions, life);
@@ -159,6 +167,28 @@ impl Watch {
                     assert_eq!(level, Some(0), "nobody knows: {known:?}");
                 }
             }
+        }
+    }
+
+    /// A step that would end a job is sent in a safe moment, or when its patience is over.
+    fn drains_in_safe_moments(&self, now: Instant, actions: &[Action]) {
+        let Some(window) = self.settings.window else {
+            return;
+        };
+        for action in actions {
+            let Action::Stop(index, Stop::Drain) = action else {
+                continue;
+            };
+            if self.settings.drain == DrainMethod::Signal {
+                continue;
+            }
+            let known = &self.agents[index.0 as usize - 1];
+            assert_eq!(known.running, 0, "a job runs: {known:?}");
+            let safe = known.safe.is_some_and(|at| now <= at.after(window.lasts));
+            let quiet = known
+                .quiet
+                .is_none_or(|at| at.after(window.patience) <= now);
+            assert!(safe || quiet, "neither safe nor quiet at {now}: {known:?}");
         }
     }
 

@@ -125,6 +125,7 @@ impl World {
                 self.hear(n % self.processes.len());
             }
             Step::Die(n, code) => self.end(n % self.processes.len(), Exit::Code(*code)),
+            Step::Safe(n) => self.show_safe(n % self.processes.len()),
             Step::Wait(wait) => self.wait(*wait),
             Step::Blind(blind) => self.blind = *blind,
             Step::Tell(event) => self.tell(event.clone()),
@@ -281,6 +282,15 @@ impl World {
             let agent = AgentIndex(at as u32 + 1);
             let ready = Event::Observed(agent, LOG, Observation::Ready);
             self.news[at].push_back(ready);
+        }
+    }
+
+    fn show_safe(&mut self, at: usize) {
+        let process = self.processes[at].as_ref();
+        if process.is_some_and(|process| process.slots.iter().all(Option::is_none)) {
+            let agent = AgentIndex(at as u32 + 1);
+            let safe = Event::Observed(agent, LOG, Observation::SafeWindow);
+            self.news[at].push_back(safe);
         }
     }
 

@@ -103,6 +103,7 @@ impl Script {
             ["spawn-failed", n, code] => Event::SpawnFailed(agent(n), exit(&[code])),
             ["exit", n, ref how @ ..] => Event::Exited(agent(n), exit(how)),
             ["ready", n] => seen(n, Observation::Ready),
+            ["safe", n] => seen(n, Observation::SafeWindow),
             ["start", n, id] => seen(
                 n,
                 Observation::Started {
@@ -175,6 +176,14 @@ fn set(settings: &mut Settings, pair: &str) {
         "max-lifetime" => settings.limits.max_lifetime = limit(),
         "boot-timeout" => settings.limits.boot_timeout = limit(),
         "drain-timeout" => settings.limits.drain_timeout = limit(),
+        "window" => {
+            let (lasts, patience) = value.split_once(',').expect("two times");
+            let wait = |text: &str| Duration::from_secs(text.parse().expect("seconds"));
+            settings.window = Some(Window {
+                lasts: wait(lasts),
+                patience: wait(patience),
+            });
+        }
         "linger" => settings.linger = Some(wait()),
         "cancel" => settings.cancel = (value != "none").then(wait),
         "sees-ready" => settings.sees_ready = value == "yes",
