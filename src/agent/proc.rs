@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -106,23 +107,60 @@ pub fn descendants_among(all: &[ProcInfo], root: Pid) -> Vec<ProcInfo> {
 /// Whether the process was started with this supervisor's mark: its socket and, if given, this
 /// agent's index. It tells whose an orphan is.
 pub fn is_marked(process: &ProcInfo, socket: &Path, index: Option<AgentIndex>) -> bool {
-    // Its memory may be locked for as long as the wait lasts.
-    if process.state == State::Uninterruptible {
-        return false;
-    }
-    let Ok(environment) = fs::read(format!("/proc/{}/environ", process.pid)) else {
+    let Ok(environment) = environment(process) else {
         return false;
     };
-    let value_of = |name: &[u8]| {
-        environment
-            .split(|byte| *byte == 0)
-            .find_map(|variable| variable.strip_prefix(name)?.strip_prefix(b"="))
-    };
-    value_of(b"CLOCKOUT_SOCKET") == Some(socket.as_os_str().as_encoded_bytes())
-        && value_of(b"CLOCKOUT_INDEX").is_some_and(|value| match index {
+    value_of(&environment, b"CLOCKOUT_SOCKET") == Some(socket.as_os_str().as_encoded_bytes())
+        && value_of(&environment, b"CLOCKOUT_INDEX").is_some_and(|value| match index {
             Some(index) => value == index.to_string().as_bytes(),
             None => true,
         })
+}
+
+/// What the process was started with in this variable.
+///
+/// An error says that it is gone ([`io::ErrorKind::NotFound`]), or cannot be read: it is another
+/// user's, or waits in the kernel.
+pub fn variable(process: &ProcInfo, name: &str) -> io::Result<Option<Vec<u8>>> {
+    let environment = environment(process)?;
+    Ok(value_of(&environment, name.as_bytes()).map(<[u8]>::to_vec))
+}
+
+/// What it was started as: program and arguments, joined by blanks. Fails as [`variable`] does.
+pub fn arguments(process: &ProcInfo) -> io::Result<Vec<u8>> {
+    let mut arguments = read_memory(process, "cmdline")?;
+    let end = arguments.iter().rposition(|byte| *byte != 0);
+    arguments.truncate(end.map_or(0, |last| last + 1));
+    for byte in &mut arguments {
+        if *byte == 0 {
+            *byte = b' ';
+        }
+    }
+    Ok(arguments)
+}
+
+fn environment(process: &ProcInfo) -> io::Result<Vec<u8>> {
+    read_memory(process, "environ")
+}
+
+/// A file of `/proc/PID` that shows its memory.
+fn read_memory(process: &ProcInfo, file: &str) -> io::Result<Vec<u8>> {
+    // Its memory may be locked for as long as the wait lasts.
+    if process.state == State::Uninterruptible {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
+    fs::read(format!("/proc/{}/{file}", process.pid)).map_err(|error| {
+        match error.raw_os_error() {
+            // It ended between the opening and the reading.
+            Some(libc::ESRCH) => io::ErrorKind::NotFound.into(),
+            _ => error,
+        }
+    })
+}
+
+fn value_of<'a>(environment: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let mut variables = environment.split(|byte| *byte == 0);
+    variables.find_map(|variable| variable.strip_prefix(name)?.strip_prefix(b"="))
 }
 
 impl ProcInfo {
@@ -247,6 +285,23 @@ mod tests {
         let found = descendants_among(&all, Pid::from_raw(2));
         let pids: Vec<i32> = found.iter().map(|p| p.pid.as_raw()).collect();
         assert_eq!(pids, [5, 4, 3]);
+    }
+
+    #[test]
+    fn a_variable_is_read_by_its_whole_name() {
+        let own = stat(getpid()).unwrap();
+        let path = std::env::var("PATH").unwrap();
+        assert_eq!(variable(&own, "PATH").unwrap(), Some(path.into_bytes()));
+        assert_eq!(variable(&own, "PAT").unwrap(), None);
+        let mut gone = own.clone();
+        gone.pid = Pid::from_raw(i32::MAX);
+        let error = variable(&gone, "PATH").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        let arguments = arguments(&own).unwrap();
+        let program = std::env::args().next().unwrap();
+        assert!(arguments.starts_with(program.as_bytes()) && !arguments.contains(&0));
+        gone.state = State::Uninterruptible;
+        assert!(variable(&gone, "PATH").is_err());
     }
 
     #[test]

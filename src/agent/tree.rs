@@ -63,10 +63,15 @@ impl Tree {
 
     /// How many run now. Without a usable `/proc` nobody can tell: then 0.
     pub fn count(&self, owner: Owner<'_>, spare: &[Pid]) -> usize {
+        self.processes(owner, spare).len()
+    }
+
+    /// All of them that run now. Without a usable `/proc` nobody can tell: then none.
+    pub fn processes(&self, owner: Owner<'_>, spare: &[Pid]) -> Vec<ProcInfo> {
         if proc::is_usable() {
-            self.members(owner, spare).len()
+            self.members(owner, spare)
         } else {
-            0
+            Vec::new()
         }
     }
 

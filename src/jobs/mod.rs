@@ -1,16 +1,20 @@
 //! Detectors: they turn what they see of an agent into [`crate::lifecycle::Observation`]s, and
 //! decide nothing.
 //!
-//! - [`LineMatcher`] reads the agent's own output;
+//! - [`LineMatcher`] reads the agent's own output, and [`Tail`] what it writes to files for it;
 //! - [`HttpProbe`] asks the agent's own page;
-//! - [`Children`] looks at the processes below it;
+//! - [`Children`] looks at the processes below it, [`Environ`] at what they were started with;
 //! - hooks come in through the control socket and need no code here.
 
 mod child;
+mod environ;
 mod http;
 mod line;
 mod log;
+mod tail;
 
 pub use child::{Children, Process};
+pub use environ::{Carrier, Environ, Variable};
 pub use http::HttpProbe;
 pub use log::LineMatcher;
+pub use tail::{Mark, Tail};
