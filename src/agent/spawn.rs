@@ -8,7 +8,7 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal};
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -26,12 +26,11 @@ use super::user::User;
 use crate::lifecycle::AgentIndex;
 use crate::sys::{ChildSetup, ChildTerminal};
 
-/// What to start. One value serves all agent processes of the machine.
+/// What to start.
 #[derive(Debug, Clone)]
 pub struct Spec {
     /// A path, or a name to be found in PATH.
     pub program: OsString,
-    /// `{index}` in them becomes 1 to N.
     pub args: Vec<OsString>,
     /// `None`: the user that we are.
     pub user: Option<User>,
@@ -45,14 +44,6 @@ pub struct Spec {
     pub interactive: bool,
     /// Where each agent gets a cgroup of its own, if that is ours to give.
     pub cgroup: Option<Cgroup>,
-}
-
-impl Spec {
-    /// Program and arguments of one agent.
-    pub fn argv(&self, index: AgentIndex) -> Vec<OsString> {
-        let args = self.args.iter().map(|arg| with_index(arg, index));
-        std::iter::once(self.program.clone()).chain(args).collect()
-    }
 }
 
 /// Where one of the agent's output streams goes.
@@ -150,7 +141,7 @@ pub fn spawn(spec: &Spec, index: AgentIndex) -> Result<Started, SpawnError> {
     let stdout = pipe(spec.stdout).map_err(|error| failed(error.into()))?;
     let stderr = pipe(spec.stderr).map_err(|error| failed(error.into()))?;
 
-    let mut command = command(spec, index);
+    let mut command = command(&spec.program, &spec.args, spec, index);
     let (stdout, agents_stdout) = ends(stdout);
     let (stderr, agents_stderr) = ends(stderr);
     command.stdout(agents_stdout).stderr(agents_stderr);
@@ -192,11 +183,42 @@ pub fn spawn(spec: &Spec, index: AgentIndex) -> Result<Started, SpawnError> {
     })
 }
 
-fn command(spec: &Spec, index: AgentIndex) -> Command {
-    let mut command = Command::new(&spec.program);
-    command
-        .args(spec.args.iter().map(|arg| with_index(arg, index)))
-        .process_group(0);
+/// A command for [`spawn_beside`].
+#[derive(Debug)]
+pub struct Beside<'a> {
+    /// Program and arguments.
+    pub argv: &'a [OsString],
+    pub stdin: Stdio,
+    /// What it says is thrown away; else it is ours.
+    pub is_silent: bool,
+}
+
+/// Starts a command as agent `index` would: as its user, with its environment, in its directory.
+/// A program that the agent's user can replace must not get more rights than that user has.
+///
+/// It leads a process group of its own. Its end is learned from [`super::reap`].
+pub fn spawn_beside(spec: &Spec, index: AgentIndex, beside: Beside<'_>) -> io::Result<Pid> {
+    let Some((program, args)) = beside.argv.split_first() else {
+        return Err(io::Error::other("it has no words"));
+    };
+    let mut command = command(program, args, spec, index);
+    command.stdin(beside.stdin);
+    if beside.is_silent {
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+    }
+    ChildSetup {
+        credentials: spec.user.as_ref().and_then(User::credentials),
+        terminal: ChildTerminal::None,
+        cgroup: None,
+    }
+    .apply(&mut command);
+    let child = command.spawn()?;
+    Ok(Pid::from_raw(child.id().cast_signed()))
+}
+
+fn command(program: &OsStr, args: &[OsString], spec: &Spec, index: AgentIndex) -> Command {
+    let mut command = Command::new(program);
+    command.args(args).process_group(0);
     // One by one: std leaves its vfork path when the environment is cleared as a whole.
     for (name, _) in env::vars_os() {
         if environment::is_private(&name) {
@@ -223,19 +245,6 @@ fn ends(pipe: Option<Pipe>) -> (Option<OwnedFd>, Stdio) {
         Some(pipe) => (Some(pipe.ours), pipe.agents.into()),
         None => (None, Stdio::inherit()),
     }
-}
-
-fn with_index(arg: &OsStr, index: AgentIndex) -> OsString {
-    const PLACE: &[u8] = b"{index}";
-    let mut rest = arg.as_bytes();
-    let mut filled = Vec::with_capacity(rest.len());
-    while let Some(at) = rest.windows(PLACE.len()).position(|part| part == PLACE) {
-        filled.extend_from_slice(&rest[..at]);
-        filled.extend_from_slice(index.to_string().as_bytes());
-        rest = &rest[at + PLACE.len()..];
-    }
-    filled.extend_from_slice(rest);
-    OsString::from_vec(filled)
 }
 
 fn is_in_path(program: &OsStr) -> bool {

@@ -2,6 +2,7 @@
 //!
 //! Whatever goes wrong, the answer is *unknown*, which is never the same as idle.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -12,10 +13,12 @@ use thiserror::Error;
 use tracing::{info, warn};
 
 use crate::lifecycle::Observation;
-use crate::presets::{HttpDetector, Page};
+use crate::presets::{Credentials, HttpDetector, Page, Pointer, Target};
 
 /// For one question and its whole answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// So many failures in a row of a page that was never good are worth a line.
+const NEWS: u32 = 10;
 /// A page that is longer is not read to its end.
 const LONGEST_PAGE: usize = 1024 * 1024;
 
@@ -23,7 +26,7 @@ const LONGEST_PAGE: usize = 1024 * 1024;
 #[derive(Debug)]
 pub struct HttpProbe {
     client: reqwest::Client,
-    url: String,
+    target: Target,
     spec: HttpDetector,
     history: Mutex<History>,
 }
@@ -35,6 +38,8 @@ enum History {
     Good,
     Failing {
         once_good: bool,
+        /// In a row.
+        times: u32,
     },
     /// This agent is too old to have the page.
     Missing,
@@ -53,8 +58,7 @@ enum Failure {
 }
 
 impl HttpProbe {
-    /// `url` as in [`crate::presets::Watch::Http`].
-    pub fn new(spec: &HttpDetector, url: &str) -> Result<HttpProbe, reqwest::Error> {
+    pub fn new(spec: &HttpDetector, target: &Target) -> Result<HttpProbe, reqwest::Error> {
         let client = reqwest::Client::builder()
             .no_proxy()
             .redirect(Policy::none())
@@ -64,7 +68,7 @@ impl HttpProbe {
             .build()?;
         Ok(HttpProbe {
             client,
-            url: url.to_owned(),
+            target: target.clone(),
             spec: spec.clone(),
             history: Mutex::new(History::Fresh),
         })
@@ -77,19 +81,25 @@ impl HttpProbe {
         if before == History::Missing {
             return Observation::Running { jobs: Some(0) };
         }
-        let once_good = matches!(before, History::Good | History::Failing { once_good: true });
+        let (once_good, failures) = match before {
+            History::Good => (true, 0),
+            History::Failing { once_good, times } => (once_good, times),
+            History::Fresh | History::Missing => (false, 0),
+        };
         let (now, jobs) = match self.ask().await {
             Ok(jobs) => (History::Good, Some(jobs)),
             Err(Failure::Status(StatusCode::NOT_FOUND)) if self.spec.optional && !once_good => {
-                info!(url = self.url, "detector.left_out");
+                info!(url = self.target.url, "detector.left_out");
                 (History::Missing, Some(0))
             }
             Err(failure) => {
+                let times = failures.saturating_add(1);
                 // An agent that still starts has no page yet: that is no news.
-                if before == History::Good {
-                    warn!(url = self.url, error = %failure, "detector.failed");
+                if times == if once_good { 1 } else { NEWS } {
+                    let url = &self.target.url;
+                    warn!(url, error = %failure, "detector.failed: it keeps the machine busy");
                 }
-                (History::Failing { once_good }, None)
+                (History::Failing { once_good, times }, None)
             }
         };
         *self.lock() = now;
@@ -108,7 +118,15 @@ impl HttpProbe {
     }
 
     async fn ask(&self) -> Result<u32, Failure> {
-        let mut answer = self.client.get(&self.url).send().await?;
+        let question = self.client.get(&self.target.url);
+        let question = match &self.target.auth {
+            None => question,
+            Some(Credentials::Basic { user, password }) => {
+                question.basic_auth(user, Some(password))
+            }
+            Some(Credentials::Bearer(token)) => question.bearer_auth(token),
+        };
+        let mut answer = question.send().await?;
         let status = answer.status();
         if !self.spec.accept_status.contains(&status.as_u16()) {
             return Err(Failure::Status(status));
@@ -133,37 +151,56 @@ fn count(how: &Page, page: &[u8]) -> Option<u32> {
         Page::Keys(at) => u32::try_from(at.of(&json()?)?.as_object()?.len()).ok(),
         Page::Array { array, only } => {
             let page = json()?;
-            let is_job = |entry: &&Value| {
-                only.iter().all(|(at, values)| {
-                    let value = at.of(entry).and_then(Value::as_str);
-                    value.is_some_and(|value| values.iter().any(|known| known == value))
-                })
-            };
-            let jobs = array.of(&page)?.as_array()?.iter().filter(is_job).count();
-            u32::try_from(jobs).ok()
+            let entries = array.of(&page)?.as_array()?;
+            let jobs = entries.iter().map(|entry| is_job(entry, only));
+            jobs.sum::<Option<u32>>()
         }
-        Page::Gauge(metric) => whole(sum(text()?, metric)?),
+        Page::Gauge(metric) => whole(sum(text()?, metric)??),
         Page::Counters { started, ended } => {
+            let text = text()?;
+            let started = sum(text, started)??;
             // A labelled counter has no series before its first event.
-            let started = sum(text()?, started)?;
-            whole((started - sum(text()?, ended).unwrap_or(0.0)).max(0.0))
+            let ended = sum(text, ended).unwrap_or(Some(0.0))?;
+            whole(started - ended)
         }
     }
 }
 
-/// The sum of all series of a metric in Prometheus' text format; `None` when there is none.
-fn sum(text: &str, metric: &str) -> Option<f64> {
+/// 1 for an entry that is a job, 0 for another, `None` for one that is not what it should be.
+fn is_job(entry: &Value, only: &BTreeMap<Pointer, Vec<String>>) -> Option<u32> {
+    let mut all = true;
+    for (at, values) in only {
+        match at.of(entry) {
+            Some(Value::String(value)) => all &= values.contains(value),
+            None if entry.is_object() => all = false,
+            _ => return None,
+        }
+    }
+    Some(u32::from(all))
+}
+
+/// The sum of all series of a metric in Prometheus' text format; `None` when there is none, and
+/// `Some(None)` when one is no number of jobs.
+fn sum(text: &str, metric: &str) -> Option<Option<f64>> {
     let values = text.lines().filter_map(|line| {
         let rest = line.trim_start().strip_prefix(metric)?;
         // Label values may contain blanks and braces, but the last brace ends the labels.
         let rest = match rest.strip_prefix('{') {
-            Some(labels) => &labels[labels.rfind('}')? + 1..],
+            Some(labels) => match labels.rfind('}') {
+                Some(end) => &labels[end + 1..],
+                None => return Some(None),
+            },
             None if rest.starts_with([' ', '\t']) => rest,
             None => return None,
         };
-        rest.split_ascii_whitespace().next()?.parse::<f64>().ok()
+        let value = rest.split_ascii_whitespace().next();
+        let value = value.and_then(|value| value.parse::<f64>().ok());
+        Some(value.filter(|value| value.is_finite() && *value >= 0.0))
     });
-    values.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value))
+    values.fold(None, |sum, value| match sum {
+        None => Some(value),
+        Some(sum) => Some(sum.zip(value).map(|(sum, value)| sum + value)),
+    })
 }
 
 fn whole(number: f64) -> Option<u32> {
@@ -191,14 +228,17 @@ mod tests {
         let gauge = page("gauge = 'jobs'");
         let counters = page("started = 's_total'\nended = 'e_total'");
         let all = page("array = ''");
-        let table: [(&Page, &str, Option<u32>); 19] = [
+        let table: &[(&Page, &str, Option<u32>)] = &[
             (
                 &buildkite,
                 r#"{"workers":[{"status":"busy"},{"status":"idle"}]}"#,
                 Some(1),
             ),
             (&buildkite, r#"{"workers":[]}"#, Some(0)),
-            (&buildkite, r#"{"workers":[{"status":7},8]}"#, Some(0)),
+            (&buildkite, r#"{"workers":[{"name":"a"}]}"#, Some(0)),
+            (&buildkite, r#"{"workers":[{"status":7}]}"#, None),
+            (&buildkite, r#"{"workers":[8]}"#, None),
+            (&buildkite, r#"{"workers":{}}"#, None),
             (&buildkite, "{}", None),
             (&buildkite, "<html>", None),
             (&all, "[1,2,3]", Some(3)),
@@ -215,6 +255,14 @@ mod tests {
             (&gauge, "jobs_total 5\n", None),
             (&gauge, "jobs NaN\n", None),
             (&gauge, "jobs +Inf\n", None),
+            (&gauge, "jobs -1\n", None),
+            (&gauge, "jobs{a=\"1\"} 1\njobs{a=\"2\"} -1\n", None),
+            (&gauge, "jobs{a=\"1\"} 0\njobs{a=\"2\"} many\n", None),
+            (&gauge, "jobs{a=\"1\"} 0\njobs{a=\"2\"\n", None),
+            (&gauge, "jobs\n", None),
+            (&gauge, "jobs \n", None),
+            (&gauge, "jobs 1e300\n", None),
+            (&gauge, "", None),
             (&gauge, "jobs 1e0\r\n", Some(1)),
             (
                 &counters,
@@ -222,10 +270,12 @@ mod tests {
                 Some(1),
             ),
             (&counters, "s_total 5\n", Some(5)),
+            (&counters, "s_total 5\ne_total 6\n", None),
+            (&counters, "s_total 5\ne_total NaN\n", None),
             (&counters, "e_total 5\n", None),
         ];
         for (how, text, expected) in table {
-            assert_eq!(count(how, text.as_bytes()), expected, "{how:?} of {text}");
+            assert_eq!(count(how, text.as_bytes()), *expected, "{how:?} of {text}");
         }
         assert_eq!(count(&gauge, b"\xff"), None);
     }
@@ -255,6 +305,10 @@ mod tests {
         format!("http://{address}/varz")
     }
 
+    fn target(url: String) -> Target {
+        Target { url, auth: None }
+    }
+
     fn answer(status: &str, body: &str) -> Option<Vec<u8>> {
         let length = body.len();
         let head =
@@ -265,7 +319,7 @@ mod tests {
     fn samples(spec: &str, answers: Vec<Option<Vec<u8>>>) -> Vec<Option<u32>> {
         let rounds = answers.len();
         let spec: HttpDetector = toml::from_str(spec).expect("good");
-        let probe = HttpProbe::new(&spec, &serve(answers)).expect("a client");
+        let probe = HttpProbe::new(&spec, &target(serve(answers))).expect("a client");
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
@@ -316,7 +370,8 @@ mod tests {
             .local_addr()
             .expect("bound")
             .port();
-        let probe = HttpProbe::new(&spec, &format!("http://127.0.0.1:{port}/")).expect("a client");
+        let nobody = target(format!("http://127.0.0.1:{port}/"));
+        let probe = HttpProbe::new(&spec, &nobody).expect("a client");
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
@@ -331,5 +386,45 @@ mod tests {
         let good = answer("200 OK", r#"{"running_count":1}"#);
         assert_eq!(samples(&spec, vec![missing()]), [Some(0)]);
         assert_eq!(samples(&spec, vec![good, missing()]), [Some(1), None]);
+    }
+
+    #[test]
+    fn it_says_who_asks() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}/varz", listener.local_addr().expect("bound"));
+        let spec: HttpDetector = toml::from_str(SPEC).expect("good");
+        for (auth, line) in [
+            (
+                Credentials::Bearer("t0ken".to_owned()),
+                "authorization: Bearer t0ken",
+            ),
+            (
+                Credentials::Basic {
+                    user: "me".to_owned(),
+                    password: "pass".to_owned(),
+                },
+                "authorization: Basic bWU6cGFzcw==",
+            ),
+        ] {
+            let target = Target {
+                url: url.clone(),
+                auth: Some(auth),
+            };
+            let probe = HttpProbe::new(&spec, &target).expect("a client");
+            assert!(!format!("{probe:?}").contains("t0ken"));
+            let listener = listener.try_clone().expect("a descriptor");
+            let asked = std::thread::spawn(move || {
+                let (mut stream, _) = listener.accept().expect("a client");
+                let mut asked = [0; 4096];
+                let length = stream.read(&mut asked).expect("a request");
+                String::from_utf8_lossy(&asked[..length]).into_owned()
+            });
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            runtime.expect("a runtime").block_on(probe.sample());
+            let asked = asked.join().expect("it was asked");
+            assert!(asked.lines().any(|asked| asked == line), "{asked}");
+        }
     }
 }

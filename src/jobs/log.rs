@@ -14,8 +14,8 @@ use super::line::{Splitter, lines, plain};
 use crate::lifecycle::{DetectorIndex, Observation, Outcome};
 use crate::presets::{JsonFields, Lines, LogDetector, Pattern, Pointer};
 
-/// In the place of a detector: the preset's ready line was seen.
-const READY: DetectorIndex = DetectorIndex(usize::MAX);
+/// In the place of a detector, for lines that tell of no job.
+const NO_DETECTOR: DetectorIndex = DetectorIndex(usize::MAX);
 
 /// Outcomes of running jobs that are remembered until their last line.
 const MOST_OUTCOMES: usize = 256;
@@ -29,6 +29,9 @@ pub struct LineMatcher {
     logs: Vec<Log>,
     stripped: Vec<u8>,
     ready: bool,
+    armed: bool,
+    /// A safe window has been seen to begin, and nothing after it yet.
+    window: bool,
 }
 
 /// A pattern, and what its match means.
@@ -41,6 +44,8 @@ struct Rule {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Meaning {
     Ready,
+    Window,
+    Armed,
     /// Of the job log at this place.
     Start(usize),
     Outcome(usize),
@@ -62,11 +67,16 @@ struct Said {
 impl LineMatcher {
     /// For a stream or file of an agent's in which lines mean this.
     pub fn new(meaning: &Lines<'_>) -> LineMatcher {
-        let ready = meaning.ready.iter();
-        let mut rules: Vec<_> = ready
-            .map(|pattern| Rule::new(pattern, Meaning::Ready))
-            .collect();
+        let mut rules = Vec::new();
         let mut logs = Vec::new();
+        let rules_of = |patterns: &[&Pattern], meaning| -> Vec<_> {
+            let patterns = patterns.iter();
+            patterns
+                .map(|pattern| Rule::new(pattern, meaning))
+                .collect()
+        };
+        rules.extend(rules_of(&meaning.ready, Meaning::Ready));
+        rules.extend(rules_of(&meaning.armed, Meaning::Armed));
         for (detector, spec) in &meaning.logs {
             let log = logs.len();
             let all = [
@@ -83,17 +93,24 @@ impl LineMatcher {
                 outcomes: VecDeque::new(),
             });
         }
+        // Last, so that the end of a job can begin one.
+        rules.extend(rules_of(&meaning.window, Meaning::Window));
         LineMatcher {
             splitter: Splitter::default(),
             rules,
             logs,
             stripped: Vec::new(),
             ready: false,
+            armed: false,
+            window: false,
         }
     }
 
-    /// Takes the next bytes as they come and tells what they say, in their order. Ready is told
-    /// once, and of no detector: its index is out of range.
+    /// Takes the next bytes as they come and tells what they say, in their order. What they say
+    /// of no job has an index out of range.
+    ///
+    /// That the agent is ready or armed is told once. A safe window is told last, and only when
+    /// the same bytes say nothing later: else it is over.
     pub fn feed(&mut self, bytes: &[u8], emit: &mut dyn FnMut(DetectorIndex, Observation)) {
         let mut splitter = std::mem::take(&mut self.splitter);
         splitter.feed(bytes, |block| {
@@ -102,6 +119,9 @@ impl LineMatcher {
             }
         });
         self.splitter = splitter;
+        if std::mem::take(&mut self.window) {
+            emit(NO_DETECTOR, Observation::SafeWindow);
+        }
     }
 
     /// A literal may hide among escapes, so a coloured block is always looked at.
@@ -111,9 +131,12 @@ impl LineMatcher {
         open.any(|rule| rule.may_match(block)) || coloured()
     }
 
-    /// Ready is told once.
     fn is_over(&self, rule: &Rule) -> bool {
-        rule.meaning == Meaning::Ready && self.ready
+        match rule.meaning {
+            Meaning::Ready => self.ready,
+            Meaning::Armed => self.armed,
+            _ => false,
+        }
     }
 
     fn line(&mut self, line: &[u8], emit: &mut dyn FnMut(DetectorIndex, Observation)) {
@@ -139,11 +162,17 @@ impl LineMatcher {
             let Some(said) = said else {
                 continue;
             };
+            self.window = rule.meaning == Meaning::Window;
             match rule.meaning {
                 Meaning::Ready => {
                     self.ready = true;
-                    emit(READY, Observation::Ready);
+                    emit(NO_DETECTOR, Observation::Ready);
                 }
+                Meaning::Armed => {
+                    self.armed = true;
+                    emit(NO_DETECTOR, Observation::DrainArmed);
+                }
+                Meaning::Window => {}
                 Meaning::Start(log) => {
                     emit(
                         self.logs[log].detector,

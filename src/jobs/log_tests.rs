@@ -13,7 +13,7 @@ fn events(preset: &Preset, stream: Stream, chunks: &[&[u8]]) -> Vec<String> {
         matcher.feed(chunk, &mut |detector, observation| {
             seen.push(match observation {
                 Observation::Ready => {
-                    assert_eq!(detector, READY);
+                    assert_eq!(detector, NO_DETECTOR);
                     "ready".to_owned()
                 }
                 Observation::Started { id } => {
@@ -23,8 +23,14 @@ fn events(preset: &Preset, stream: Stream, chunks: &[&[u8]]) -> Vec<String> {
                     let id = id.unwrap_or_default();
                     format!("{} finished {id} {}", detector.0, outcome.as_str())
                 }
-                Observation::SafeWindow => "safe".to_owned(),
-                Observation::DrainArmed => "armed".to_owned(),
+                Observation::SafeWindow => {
+                    assert_eq!(detector, NO_DETECTOR);
+                    "safe".to_owned()
+                }
+                Observation::DrainArmed => {
+                    assert_eq!(detector, NO_DETECTOR);
+                    "armed".to_owned()
+                }
                 Observation::Running { .. } => panic!("a log shows no levels"),
             });
         });
@@ -177,4 +183,82 @@ fn a_long_id_is_cut() {
     let text = format!("job {}\n", "x".repeat(5000));
     let seen = events(&any, Stream::Stdout, &[text.as_bytes()]);
     assert_eq!(seen[0].len(), "0 started ".len() + LONGEST_ID);
+}
+
+#[test]
+fn a_safe_window_is_over_with_the_next_line_about_a_job() {
+    let kraken = preset(
+        r"
+        [detect.log]
+        start = '^received job: \{.id.: (?P<id>\d+)'
+        finish = '^completed job (?P<id>\d+)'
+        [drain]
+        method = 'wait-idle'
+        window = { line = '^received job: \{\}$', lasts = '4s', patience = '30s' }
+        ",
+    );
+    let idle = b"received job: {}\n";
+    let job = b"received job: {'id': 7}\n";
+    let end = b"completed job 7\n";
+    let seen = |chunks: &[&[u8]]| events(&kraken, Stream::Stderr, chunks);
+    assert_eq!(seen(&[idle, b"more\n", idle]), ["safe", "safe"]);
+    assert_eq!(seen(&[&[&idle[..], job].concat()]), ["0 started 7"]);
+    let whole = [&job[..], end, idle, b"something else\n"].concat();
+    assert_eq!(
+        seen(&[&whole]),
+        ["0 started 7", "0 finished 7 unknown", "safe"]
+    );
+    assert_eq!(seen(&[idle, job]), ["safe", "0 started 7"]);
+    assert_eq!(
+        seen(&[b"received job: {}"]),
+        Vec::<String>::new(),
+        "half a line"
+    );
+}
+
+#[test]
+fn the_end_of_a_job_can_begin_a_safe_window() {
+    let agent = preset(
+        r"
+        [detect.log]
+        start = '^start$'
+        finish = '^end$'
+        [drain]
+        method = 'wait-idle'
+        window = { line = '^end$', lasts = '4s', patience = '30s' }
+        ",
+    );
+    let seen = events(&agent, Stream::Stdout, &[b"start\nend\n"]);
+    assert_eq!(seen, ["0 started ", "0 finished  unknown", "safe"]);
+}
+
+#[test]
+fn an_agent_is_armed_once() {
+    let buildbot = preset(
+        r"
+        [drain]
+        signal = 'HUP'
+        needs_line = 'SIGHUP handler$'
+        otherwise = { method = 'wait-idle', signal = 'TERM' }
+        ",
+    );
+    let line = b"\x1b[1mSetting up SIGHUP handler\x1b[0m \n";
+    assert_eq!(events(&buildbot, Stream::Stdout, &[line, line]), ["armed"]);
+}
+
+#[test]
+fn a_line_of_10_megabytes_says_nothing_and_hides_nothing() {
+    let one = preset("[detect.log]\nstart = 'job starts'\nfinish = 'job ends'");
+    let mut text = b"job starts\n".to_vec();
+    text.extend(std::iter::repeat_n(b"job ends ", 10_000_000 / 9).flatten());
+    text.extend_from_slice(b"\njob ends\n");
+    for size in [1000, 65536, text.len()] {
+        let chunks: Vec<_> = text.chunks(size).collect();
+        let seen = events(&one, Stream::Stdout, &chunks);
+        assert_eq!(
+            seen,
+            ["0 started ", "0 finished  unknown"],
+            "chunks of {size}"
+        );
+    }
 }

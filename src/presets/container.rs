@@ -85,6 +85,8 @@ pub struct ContainerRun {
     pub on_host_network: bool,
     /// Why the agent inside could not be supervised.
     pub fault: Option<&'static str>,
+    /// It is removed after its end (`--rm`).
+    pub is_temporary: bool,
     /// Where the client writes the container's id, if it was told to.
     pub cidfile: Option<PathBuf>,
     /// Ports of the container with the port of this machine that leads to each.
@@ -113,6 +115,7 @@ impl ContainerRun {
             name: Vec::new(),
             on_host_network: false,
             fault: None,
+            is_temporary: false,
             cidfile: None,
             ports: Vec::new(),
             variables: Vec::new(),
@@ -173,6 +176,7 @@ impl ContainerRun {
             "--detach" if text() != "false" => self.fault = Some(DETACHED),
             "--tty" if text() != "false" => self.fault = Some(TERMINAL),
             "--sig-proxy" if text() == "false" => self.fault = Some(NO_SIGNALS),
+            "--rm" => self.is_temporary = text() != "false",
             "--network" | "--net" => self.on_host_network = text() == "host",
             "--cidfile" => self.cidfile = value.map(PathBuf::from),
             "-p" | "--publish" => self.ports.extend(published(text())),

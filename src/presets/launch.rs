@@ -191,6 +191,11 @@ impl Launch {
         Some(&self.argv[..run.options - 1])
     }
 
+    /// The container is not to be kept after its end.
+    pub fn container_is_temporary(&self) -> bool {
+        self.container.as_ref().is_some_and(|run| run.is_temporary)
+    }
+
     /// The cordon's parts are all known.
     pub fn has_cordon(&self) -> bool {
         self.cordon_missing().is_none() && self.preset.drain.cordon.is_some()

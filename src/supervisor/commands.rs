@@ -1,9 +1,10 @@
-//! Commands that we run beside the agents: hooks, and drain steps that are commands.
+//! Commands that we run beside the agents: hooks of ours, and what presets tell agents by.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
@@ -13,67 +14,96 @@ use tracing::warn;
 
 use super::input::Input;
 use super::{Child, Supervisor};
-use crate::instance::no_input;
-use crate::lifecycle::Exit;
+use crate::agent::{self, Spec};
+use crate::lifecycle::{AgentIndex, Exit};
+
+/// A command to be run, in a process group of its own.
+#[derive(Debug)]
+pub struct Order {
+    pub argv: Vec<OsString>,
+    /// What the log may say of it: the arguments can be secrets.
+    pub shown: String,
+    /// As this agent, instead of ourselves.
+    pub agent: Option<(Arc<Spec>, AgentIndex)>,
+    pub stdin: Stdio,
+    /// What it says is thrown away.
+    pub is_silent: bool,
+    /// When it takes longer it is killed.
+    pub timeout: Duration,
+    /// Hears how it ended, or `None` when it could not be started.
+    pub reply: oneshot::Sender<Option<Exit>>,
+}
 
 /// Those that run, with who waits for each.
 #[derive(Default)]
 pub struct Commands {
-    running: HashMap<Pid, oneshot::Sender<Option<Exit>>>,
+    running: HashMap<Pid, Running>,
+}
+
+struct Running {
+    shown: String,
+    reply: oneshot::Sender<Option<Exit>>,
 }
 
 impl Commands {
     /// It ended.
     pub fn ended(&mut self, pid: Pid, exit: Exit) {
-        if let Some(reply) = self.running.remove(&pid) {
+        if let Some(command) = self.running.remove(&pid) {
             // Who asked may have given up.
-            let _ = reply.send(Some(exit));
+            let _ = command.reply.send(Some(exit));
         }
     }
 
     /// Its time is over: it and what it started in its group are killed, unless it has ended.
     pub fn overdue(&self, pid: Pid) {
-        if self.running.contains_key(&pid) {
-            warn!(%pid, "command.overdue: killed");
+        if let Some(command) = self.running.get(&pid) {
+            warn!(%pid, command = command.shown, "command.overdue: killed");
             let _ = killpg(pid, Signal::SIGKILL);
         }
     }
 }
 
 impl Supervisor {
-    /// Starts a command in a process group of its own, without input, for this long at most.
-    /// `reply` hears how it ended, or `None` when it could not be started.
-    pub(super) fn run_command(
-        &mut self,
-        argv: Vec<OsString>,
-        timeout: Duration,
-        reply: oneshot::Sender<Option<Exit>>,
-    ) {
-        let Some((program, args)) = argv.split_first() else {
-            let _ = reply.send(None);
-            return;
+    pub(super) fn run_command(&mut self, order: Order) {
+        let started = match &order.agent {
+            Some((spec, agent)) => {
+                let beside = agent::Beside {
+                    argv: &order.argv,
+                    stdin: order.stdin,
+                    is_silent: order.is_silent,
+                };
+                agent::spawn_beside(spec, *agent, beside)
+            }
+            None => spawn(&order.argv, order.stdin),
         };
-        let mut command = Command::new(program);
-        let spawned = command
-            .args(args)
-            .process_group(0)
-            .stdin(no_input())
-            .spawn();
-        // The reaper learns of its end; the handle is of no use.
-        let pid = match spawned {
-            Ok(child) => Pid::from_raw(child.id() as i32),
+        let pid = match started {
+            Ok(pid) => pid,
             Err(error) => {
-                warn!(program = %program.display(), %error, "command.failed");
-                let _ = reply.send(None);
+                warn!(command = order.shown, %error, "command.failed");
+                let _ = order.reply.send(None);
                 return;
             }
         };
         self.children.insert(pid, Child::Command);
-        self.commands.running.insert(pid, reply);
-        let inbox = self.inbox.clone();
+        let running = Running {
+            shown: order.shown,
+            reply: order.reply,
+        };
+        self.commands.running.insert(pid, running);
+        let (inbox, timeout) = (self.inbox.clone(), order.timeout);
         tokio::spawn(async move {
             tokio::time::sleep(timeout).await;
             let _ = inbox.send(Input::CommandOverdue(pid)).await;
         });
     }
+}
+
+/// The reaper learns of its end; the handle is of no use.
+fn spawn(argv: &[OsString], stdin: Stdio) -> std::io::Result<Pid> {
+    let Some((program, args)) = argv.split_first() else {
+        return Err(std::io::Error::other("it has no words"));
+    };
+    let mut command = Command::new(program);
+    let child = command.args(args).process_group(0).stdin(stdin).spawn()?;
+    Ok(Pid::from_raw(child.id().cast_signed()))
 }

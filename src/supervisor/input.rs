@@ -1,21 +1,23 @@
 //! Everything that can happen to the supervisor, apart from signals, socket calls and its alarm.
 
-use std::time::Duration;
-
-use tokio::sync::oneshot;
-
+use super::commands::Order;
 use super::sample::Sampled;
 use crate::instance::{LadderOutcome, Placement};
-use crate::lifecycle::{AgentIndex, DetectorIndex, Exit, Observation};
+use crate::jobs::Mark;
+use crate::lifecycle::{AgentIndex, DetectorIndex, Observation};
 
 /// From the output threads and the background tasks.
 pub enum Input {
-    /// A detector saw something in an agent's output.
-    Seen(AgentIndex, DetectorIndex, Observation),
-    /// All that one stream held before its process ended has been seen.
+    /// A detector saw something in an agent's output, in this tap of it.
+    Seen(AgentIndex, u64, DetectorIndex, Observation),
+    /// What follows of this tap is from the lines of its file up to here.
+    Read(u64, Mark),
+    /// All that one tap held before its process ended has been seen.
     OutputSeen(AgentIndex, u64),
     /// The output of an ended process took too long to read: it is treated as seen.
     OutputLate(AgentIndex),
+    /// The CI server was asked to give an agent no more jobs; whether it agreed.
+    Cordoned(AgentIndex, bool),
     /// An agent of an earlier supervisor ended.
     AdoptedExited(AgentIndex),
     /// What machine this is.
@@ -23,7 +25,9 @@ pub enum Input {
     /// Level detectors answered.
     Sampled(Vec<Sampled>),
     /// Run this command, and tell how it ended.
-    RunCommand(Vec<String>, Duration, oneshot::Sender<Option<Exit>>),
+    Run(Box<Order>),
+    /// The container of an agent that has ended is gone.
+    ContainerEnded(AgentIndex),
     /// This command's time is over.
     CommandOverdue(nix::unistd::Pid),
     /// The ladder has been climbed as far as it goes.

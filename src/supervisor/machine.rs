@@ -1,5 +1,6 @@
 //! What retirement keeps, in memory and on disk: where the ladder stands, and its dead-man.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -15,6 +16,7 @@ use tokio::task::JoinHandle;
 use tracing::warn;
 
 use super::clock;
+use super::commands::Order;
 use super::input::Input;
 use crate::config::Config;
 use crate::instance::{self, Armed, Clients, Host, Plan, Position, Runner, Timing};
@@ -187,8 +189,16 @@ pub struct Hands {
 impl Runner for Hands {
     async fn run(&mut self, argv: Vec<String>, timeout: Duration) -> Option<Exit> {
         let (reply, ended) = oneshot::channel();
-        let command = Input::RunCommand(argv, timeout, reply);
-        self.inbox.send(command).await.ok()?;
+        let order = Order {
+            shown: argv.first().cloned().unwrap_or_default(),
+            argv: argv.into_iter().map(OsString::from).collect(),
+            agent: None,
+            stdin: instance::no_input(),
+            is_silent: false,
+            timeout,
+            reply,
+        };
+        self.inbox.send(Input::Run(Box::new(order))).await.ok()?;
         ended.await.ok()?
     }
 }

@@ -7,6 +7,9 @@ mod act;
 mod alone;
 mod clock;
 mod commands;
+mod container;
+mod cordon;
+mod follow;
 mod input;
 mod machine;
 mod output;
@@ -14,12 +17,14 @@ mod report;
 mod retire;
 mod sample;
 mod setup;
+mod start;
 mod state;
 mod status;
+mod steps;
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::ffi::OsString;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context;
 use futures_util::StreamExt;
@@ -37,13 +42,14 @@ use crate::instance::{Mode, Placement};
 use crate::lifecycle::{
     Action, AgentIndex, DetectorIndex, Event, Exit, Instant, Lifecycle, Observation, Phase, Reason,
 };
-use crate::presets::Detector;
+use crate::presets::Launch;
 use clock::Alarm;
 use commands::Commands;
+use container::{Container, Ending};
 use input::{INBOX, Input};
 use machine::Machine;
 use output::Outputs;
-use sample::Probes;
+use sample::{Probes, Rounds};
 use state::{Found, StateFile};
 
 pub use alone::retire_now;
@@ -75,19 +81,17 @@ enum Child {
 /// One agent process that runs.
 struct Running {
     process: Process,
+    /// How it was started, for commands that are run as it.
+    spec: Arc<Spec>,
+    launch: Launch,
+    /// A port that is its own.
+    port: Option<u16>,
     probes: Probes,
+    container: Option<Container>,
+    /// It survives its drain step, where that is in doubt.
+    armed: bool,
     /// It ended; its last output is being read.
     ended: Option<Exit>,
-}
-
-impl Running {
-    fn new(process: Process, detectors: &[Detector]) -> Running {
-        Running {
-            process,
-            probes: Probes::new(detectors),
-            ended: None,
-        }
-    }
 }
 
 struct Supervisor {
@@ -107,6 +111,9 @@ struct Supervisor {
     adopted: bool,
     children: HashMap<Pid, Child>,
     commands: Commands,
+    /// Containers that are being ended.
+    endings: HashMap<AgentIndex, Ending>,
+    rounds: Rounds,
     outputs: Outputs,
     inbox: mpsc::Sender<Input>,
     /// `None` when there is no machine to end: then nothing has to be gone on with.
@@ -242,6 +249,8 @@ impl Supervisor {
             adopted: false,
             children: HashMap::new(),
             commands: Commands::default(),
+            endings: HashMap::new(),
+            rounds: Rounds::default(),
             inbox,
             state,
             unfinished,
@@ -269,29 +278,28 @@ impl Supervisor {
 
     fn take(&mut self, input: Input) {
         match input {
-            Input::Seen(agent, by, seen) => {
-                if self.running.contains_key(&agent) {
+            Input::Seen(agent, tap, by, seen) => {
+                // What an earlier process left behind may still write.
+                if self.outputs.is_open(tap)
+                    && let Some(running) = self.running.get_mut(&agent)
+                {
+                    running.armed |= seen == Observation::DrainArmed;
                     self.feed(Event::Observed(agent, by, seen));
                 }
             }
+            Input::Read(tap, mark) => self.outputs.read_to(tap, mark),
             Input::OutputSeen(agent, tap) => {
                 if self.outputs.seen(agent, tap) {
                     self.exit_known(agent);
                 }
             }
             Input::OutputLate(agent) => self.exit_known(agent),
+            Input::Cordoned(agent, agreed) => self.feed(Event::Cordoned(agent, agreed)),
             Input::AdoptedExited(agent) => self.agent_ended(agent, Exit::Unknown),
             Input::Placement(placement) => self.placed(placement),
-            Input::Sampled(samples) => {
-                for (agent, by, seen) in samples {
-                    self.feed(Event::Observed(agent, by, seen));
-                }
-                self.feed(Event::Sampled);
-            }
-            Input::RunCommand(argv, timeout, reply) => {
-                let argv = argv.into_iter().map(OsString::from).collect();
-                self.run_command(argv, timeout, reply);
-            }
+            Input::Sampled(answers) => self.sampled(answers),
+            Input::Run(order) => self.run_command(*order),
+            Input::ContainerEnded(agent) => self.container_ended(agent),
             Input::CommandOverdue(pid) => self.commands.overdue(pid),
             Input::Ladder(outcome) => self.climbed(outcome),
         }
@@ -331,6 +339,7 @@ impl Supervisor {
                 pid: running.process.pid().as_raw(),
                 start_time: running.process.start_time(),
                 own: running.probes.baseline(),
+                read: self.outputs.marks(*agent),
             })
             .collect();
         if let Some(state) = &mut self.state {

@@ -1,16 +1,19 @@
-//! The agents' output: passed on unchanged, and read for what it says of jobs.
+//! The agents' output: passed on unchanged, and read for what it says of jobs. So are the log
+//! files that they write themselves.
 
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
+use super::follow::{Follower, Piece};
 use super::input::Input;
 use crate::agent::{self, Chunk, Process, Stream, Tap};
-use crate::jobs::LineMatcher;
-use crate::lifecycle::AgentIndex;
+use crate::jobs::{LineMatcher, Mark, Tail};
+use crate::lifecycle::{AgentIndex, Observation};
 use crate::presets::{Launch, LineSource, Preset};
 
 /// What the end of a stream gets at our own end: whoever still holds it is not an agent of ours.
@@ -19,7 +22,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Our ends of a process's streams, where they are tapped.
 pub type Ends = [(Stream, Option<OwnedFd>); 2];
 
-/// One thread for each tapped stream of each agent process.
+/// One thread for each stream and file that is read of each agent process.
 pub struct Outputs {
     preset: Arc<Preset>,
     inbox: mpsc::Sender<Input>,
@@ -31,8 +34,26 @@ struct Tapped {
     agent: AgentIndex,
     /// Distinguishes it from the tap of a later process of the same agent.
     id: u64,
-    tap: Tap,
+    reader: Reader,
     awaited: bool,
+}
+
+enum Reader {
+    Stream(Tap),
+    /// With how far the lines go of which the lifecycle has heard; `None` before there is a file.
+    File(Follower, Option<Mark>),
+}
+
+/// The log files of an agent process that is about to be started: what they hold already is of
+/// earlier ones.
+pub fn tails(launch: &Launch) -> Vec<(PathBuf, Tail)> {
+    let files = launch.files().into_iter();
+    files
+        .map(|path| {
+            let tail = Tail::from_end(&path);
+            (path, tail)
+        })
+        .collect()
 }
 
 impl Outputs {
@@ -45,59 +66,166 @@ impl Outputs {
         }
     }
 
-    /// Reads the streams of a process that has just been started.
-    pub fn tap(&mut self, agent: AgentIndex, launch: &Launch, ends: Ends) {
+    /// Reads the output of a process that has just been started.
+    pub fn tap(
+        &mut self,
+        agent: AgentIndex,
+        launch: &Launch,
+        ends: Ends,
+        tails: Vec<(PathBuf, Tail)>,
+    ) {
         self.taps.retain(|tapped| tapped.agent != agent);
         for (stream, end) in ends {
             if let Some(end) = end {
-                self.start(agent, launch, stream, end);
+                self.read_stream(agent, launch, stream, end, Age::New);
             }
+        }
+        for (path, tail) in tails {
+            self.read_file(agent, launch, path, tail, Age::New);
         }
     }
 
-    /// Goes on reading where a supervisor that was killed left off.
-    pub fn tap_again(&mut self, agent: AgentIndex, launch: &Launch, process: &Process) {
+    /// Goes on reading where a supervisor that was killed left off. `marks` are what it stored, in
+    /// the order of the files.
+    pub fn tap_again(
+        &mut self,
+        agent: AgentIndex,
+        launch: &Launch,
+        process: &Process,
+        marks: &[Option<Mark>],
+    ) {
         for stream in Stream::BOTH {
             if !self.preset.reads(stream) {
                 continue;
             }
             match agent::reopen(process, stream) {
-                Ok(end) => self.start(agent, launch, stream, end),
+                Ok(end) => self.read_stream(agent, launch, stream, end, Age::Old),
                 Err(error) => warn!(%agent, %error, "output.lost: its jobs cannot be seen"),
             }
         }
+        for (at, path) in launch.files().into_iter().enumerate() {
+            let tail = match marks.get(at) {
+                Some(mark) => Tail::from_mark(&path, *mark),
+                None => Tail::from_end(&path),
+            };
+            self.read_file(agent, launch, path, tail, Age::Old);
+        }
     }
 
-    fn start(&mut self, agent: AgentIndex, launch: &Launch, stream: Stream, end: OwnedFd) {
-        self.made += 1;
-        let id = self.made;
+    fn read_stream(
+        &mut self,
+        agent: AgentIndex,
+        launch: &Launch,
+        stream: Stream,
+        end: OwnedFd,
+        age: Age,
+    ) {
+        let id = self.next_id();
         let inbox = self.inbox.clone();
         let mut matcher = LineMatcher::new(&launch.lines(&LineSource::Stream(stream)));
+        let mut age = age;
         let sink = move |chunk: Chunk<'_>| match chunk {
             // Waits while the supervisor is behind, and the agent with it. Nobody listens any
             // more when the supervisor ends.
             Chunk::Bytes(bytes) => matcher.feed(bytes, &mut |by, seen| {
-                let _ = inbox.blocking_send(Input::Seen(agent, by, seen));
+                if age.believes(&seen) {
+                    let _ = inbox.blocking_send(Input::Seen(agent, id, by, seen));
+                }
             }),
+            Chunk::CaughtUp if age == Age::Old => age = Age::New,
             Chunk::CaughtUp => {
                 let _ = inbox.blocking_send(Input::OutputSeen(agent, id));
             }
         };
         match Tap::start(end, stream, sink) {
-            Ok(tap) => self.taps.push(Tapped {
-                agent,
-                id,
-                tap,
-                awaited: false,
-            }),
+            Ok(tap) => {
+                if age == Age::Old {
+                    tap.catch_up();
+                }
+                self.add(agent, id, Reader::Stream(tap));
+            }
             Err(error) => warn!(%agent, %error, "output.lost: no thread can be started"),
         }
+    }
+
+    fn read_file(
+        &mut self,
+        agent: AgentIndex,
+        launch: &Launch,
+        path: PathBuf,
+        tail: Tail,
+        age: Age,
+    ) {
+        let id = self.next_id();
+        let inbox = self.inbox.clone();
+        let mut matcher = LineMatcher::new(&launch.lines(&LineSource::File(path.clone())));
+        let mut age = age;
+        let mark = tail.mark();
+        let sink = move |piece: Piece<'_>| match piece {
+            Piece::Bytes(bytes, mark) => matcher.feed(bytes, &mut |by, seen| {
+                if age.believes(&seen) {
+                    let _ = inbox.blocking_send(Input::Read(id, mark));
+                    let _ = inbox.blocking_send(Input::Seen(agent, id, by, seen));
+                }
+            }),
+            Piece::End => age = Age::New,
+            Piece::CaughtUp => {
+                let _ = inbox.blocking_send(Input::OutputSeen(agent, id));
+            }
+        };
+        match Follower::start(path, tail, sink) {
+            Ok(follower) => self.add(agent, id, Reader::File(follower, mark)),
+            Err(error) => warn!(%agent, %error, "output.lost: no thread can be started"),
+        }
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.made += 1;
+        self.made
+    }
+
+    fn add(&mut self, agent: AgentIndex, id: u64, reader: Reader) {
+        self.taps.push(Tapped {
+            agent,
+            id,
+            reader,
+            awaited: false,
+        });
+    }
+
+    /// It is a tap of an agent's present process.
+    pub fn is_open(&self, id: u64) -> bool {
+        self.taps.iter().any(|tapped| tapped.id == id)
+    }
+
+    /// The lifecycle is about to hear what the lines up to this mark say.
+    pub fn read_to(&mut self, id: u64, mark: Mark) {
+        for tapped in &mut self.taps {
+            if let Reader::File(_, read) = &mut tapped.reader
+                && tapped.id == id
+            {
+                *read = Some(mark);
+            }
+        }
+    }
+
+    /// To be stored, and given to the next supervisor's [`Outputs::tap_again`].
+    pub fn marks(&self, agent: AgentIndex) -> Vec<Option<Mark>> {
+        let own = self.taps.iter().filter(|tapped| tapped.agent == agent);
+        own.filter_map(|tapped| match &tapped.reader {
+            Reader::Stream(_) => None,
+            Reader::File(_, mark) => Some(*mark),
+        })
+        .collect()
     }
 
     /// Asks for everything written so far. `true` when it has been seen already.
     pub fn see_all(&mut self, agent: AgentIndex) -> bool {
         for tapped in self.taps.iter_mut().filter(|tapped| tapped.agent == agent) {
-            tapped.awaited = tapped.tap.catch_up();
+            tapped.awaited = match &tapped.reader {
+                Reader::Stream(tap) => tap.catch_up(),
+                Reader::File(follower, _) => follower.catch_up(),
+            };
         }
         !self.awaits(agent)
     }
@@ -117,9 +245,27 @@ impl Outputs {
     /// Lets the last words out.
     pub async fn finish(mut self) {
         for tapped in &mut self.taps {
-            if !tapped.tap.join_within(LAST_WORDS).await {
+            // Nothing of a file is passed on.
+            if let Reader::Stream(tap) = &mut tapped.reader
+                && !tap.join_within(LAST_WORDS).await
+            {
                 debug!(agent = %tapped.agent, "output.unfinished");
             }
         }
+    }
+}
+
+/// Whether what is being read was written just now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Age {
+    New,
+    /// It may have been written while no supervisor ran.
+    Old,
+}
+
+impl Age {
+    /// A window that began at some time in the past is not known to be open.
+    fn believes(self, seen: &Observation) -> bool {
+        self == Age::New || *seen != Observation::SafeWindow
     }
 }

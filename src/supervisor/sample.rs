@@ -1,5 +1,6 @@
-//! Asking the detectors that see levels: child processes, and the agents' own pages.
+//! Asking the detectors that see levels: processes, and the agents' own pages.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -8,19 +9,35 @@ use tracing::warn;
 
 use super::Supervisor;
 use super::input::Input;
-use crate::agent;
-use crate::jobs::{Children, HttpProbe, Process};
+use crate::agent::{self, ProcInfo};
+use crate::jobs::{Carrier, Children, Environ, HttpProbe, Process, Variable};
 use crate::lifecycle::{AgentIndex, DetectorIndex, Event, Observation};
 use crate::presets::{ChildDetector, Detector, Watch};
 
-/// What one detector answered.
-pub type Sampled = (AgentIndex, DetectorIndex, Observation);
+/// What one detector of one agent process answered.
+pub struct Sampled {
+    agent: AgentIndex,
+    pid: Pid,
+    by: DetectorIndex,
+    seen: Observation,
+}
+
+/// The questions to the agents' pages. One round of them at a time: no answer may overtake an
+/// earlier one's, and a page that hangs must not gather askers.
+#[derive(Default)]
+pub struct Rounds {
+    /// Samples that were asked for since the present round began.
+    waiting: u32,
+    /// Samples that the present round is; 0 between rounds.
+    present: u32,
+}
 
 /// The level detectors of one agent process.
 pub struct Probes {
     child: Option<(DetectorIndex, ChildDetector)>,
     /// Known from when the agent is ready: what runs then is no work.
     children: Option<Children>,
+    environ: Option<(DetectorIndex, String, Environ)>,
     http: Vec<(DetectorIndex, Arc<HttpProbe>)>,
 }
 
@@ -29,18 +46,23 @@ impl Probes {
         let mut probes = Probes {
             child: None,
             children: None,
+            environ: None,
             http: Vec::new(),
         };
         for (at, detector) in detectors.iter().enumerate() {
             let at = DetectorIndex(at);
             match &detector.watch {
                 Watch::Child(child) => probes.child = Some((at, child.clone())),
-                Watch::Http(http, target) => match HttpProbe::new(http, &target.url) {
+                Watch::Http(http, target) => match HttpProbe::new(http, target) {
                     Ok(probe) => probes.http.push((at, Arc::new(probe))),
                     // It stays unknown, which is never idle.
                     Err(error) => warn!(url = target.url, %error, "detector.unusable"),
                 },
-                Watch::Log(_) | Watch::ProcessEnv(_) | Watch::Hook | Watch::Nothing => {}
+                Watch::ProcessEnv(env) => {
+                    probes.environ = Some((at, env.name.clone(), Environ::default()));
+                }
+                // Without an answer it stays unknown.
+                Watch::Log(_) | Watch::Hook | Watch::Nothing => {}
             }
         }
         probes
@@ -60,23 +82,42 @@ impl Probes {
             .unwrap_or_default()
     }
 
-    fn child(&self, pid: Pid) -> Option<(DetectorIndex, Observation)> {
-        let (at, _) = self.child.as_ref()?;
-        Some((*at, self.children.as_ref()?.observe(&below(pid))))
+    fn child(&mut self, pid: Pid) -> Option<(DetectorIndex, Observation)> {
+        let (at, spec) = self.child.as_ref()?;
+        let below = below(pid, spec.exe.is_some());
+        Some((*at, self.children.as_mut()?.observe(&below)))
     }
 }
 
 /// The processes below an agent's, as its child detector wants them.
-fn below(agent: Pid) -> Vec<Process> {
+fn below(agent: Pid, with_arguments: bool) -> Vec<Process> {
     let found = agent::descendants(agent).into_iter();
     found
         .map(|process| Process {
             pid: process.pid.as_raw(),
             parent: process.ppid.as_raw(),
             start_time: process.start_time,
+            arguments: with_arguments
+                .then(|| agent::arguments(&process).ok())
+                .flatten(),
             comm: process.comm.into_bytes(),
         })
         .collect()
+}
+
+/// What a process has in this variable; `None` when it is gone.
+fn carrier(process: &ProcInfo, name: &str) -> Option<Carrier> {
+    let value = match agent::variable(process, name) {
+        Ok(Some(value)) => Variable::Set(value),
+        Ok(None) => Variable::Unset,
+        Err(error) if error.kind() == ErrorKind::NotFound => return None,
+        Err(_) => Variable::Unreadable,
+    };
+    Some(Carrier {
+        pid: process.pid.as_raw(),
+        start_time: process.start_time,
+        value,
+    })
 }
 
 impl Supervisor {
@@ -86,7 +127,7 @@ impl Supervisor {
             return;
         };
         if running.probes.child.is_some() {
-            let own = below(running.process.pid()).into_iter();
+            let own = below(running.process.pid(), false).into_iter();
             let own = own.map(|process| (process.pid, process.start_time));
             running
                 .probes
@@ -94,18 +135,36 @@ impl Supervisor {
         }
     }
 
-    /// Asks them all. The lifecycle hears of [`Event::Sampled`] when the last has answered.
+    /// Asks them all. The lifecycle hears of [`Event::Sampled`] when the last has answered, once
+    /// for each time that it asked.
     pub(super) fn sample(&mut self) {
         self.sample_children();
+        self.rounds.waiting += 1;
+        if self.rounds.present == 0 {
+            self.ask_pages();
+        }
+    }
+
+    fn ask_pages(&mut self) {
+        self.rounds.present = std::mem::take(&mut self.rounds.waiting);
         let mut asked = Vec::new();
         for (agent, running) in &self.running {
-            for (at, probe) in &running.probes.http {
-                let (agent, at, probe) = (*agent, *at, probe.clone());
-                asked.push(async move { (agent, at, probe.sample().await) });
+            let (agent, pid) = (*agent, running.process.pid());
+            for (by, probe) in &running.probes.http {
+                let (by, probe) = (*by, probe.clone());
+                asked.push(async move {
+                    let seen = probe.sample().await;
+                    Sampled {
+                        agent,
+                        pid,
+                        by,
+                        seen,
+                    }
+                });
             }
         }
         if asked.is_empty() {
-            self.events.push_back(Event::Sampled);
+            self.round_over();
             return;
         }
         let inbox = self.inbox.clone();
@@ -115,11 +174,61 @@ impl Supervisor {
         });
     }
 
+    /// All pages have answered, or not in time.
+    pub(super) fn sampled(&mut self, answers: Vec<Sampled>) {
+        for Sampled {
+            agent,
+            pid,
+            by,
+            seen,
+        } in answers
+        {
+            let asked = self.running.get(&agent);
+            // Another process of this agent's may have been started since.
+            if asked.is_some_and(|running| running.process.pid() == pid) {
+                self.events.push_back(Event::Observed(agent, by, seen));
+            }
+        }
+        self.round_over();
+        if self.rounds.waiting > 0 {
+            self.ask_pages();
+        }
+        self.feed_queued();
+    }
+
+    fn round_over(&mut self) {
+        for _ in 0..std::mem::take(&mut self.rounds.present) {
+            self.events.push_back(Event::Sampled);
+        }
+    }
+
     /// The part that needs no waiting.
     pub(super) fn sample_children(&mut self) {
-        for (agent, running) in &self.running {
+        for (agent, running) in &mut self.running {
             if let Some((at, seen)) = running.probes.child(running.process.pid()) {
                 self.events.push_back(Event::Observed(*agent, at, seen));
+            }
+        }
+        self.sample_environments();
+    }
+
+    fn sample_environments(&mut self) {
+        let spared = self.spared();
+        let mut found = Vec::new();
+        for (agent, running) in &self.running {
+            if let Some((_, name, _)) = &running.probes.environ {
+                let owner = self.owner(*agent, Some(&running.process));
+                let processes = self.tree.processes(owner, &spared).into_iter();
+                let carriers: Vec<_> = processes.filter_map(|p| carrier(&p, name)).collect();
+                found.push((*agent, carriers));
+            }
+        }
+        for (agent, carriers) in found {
+            let running = self.running.get_mut(&agent);
+            let running = running.expect("nothing was taken out since");
+            if let Some((at, _, environ)) = &mut running.probes.environ {
+                let seen = environ.observe(running.process.pid().as_raw(), carriers);
+                self.events.push_back(Event::Observed(agent, *at, seen));
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::presets::Window;
 /// the end of a job is known that well, within these bounds.
 const SAMPLE_SOONEST: Duration = Duration::from_secs(1);
 const SAMPLE_LATEST: Duration = Duration::from_secs(30);
-const SAMPLE_BUSY: Duration = Duration::from_secs(2);
+const SAMPLE_BUSY: Duration = Duration::from_secs(1);
 
 /// How agents are started.
 pub fn spec(config: &Config) -> Spec {
@@ -44,11 +44,10 @@ pub fn settings(config: &Config) -> Settings {
     let detectors = launch.detectors();
     let kinds: Vec<_> = detectors.iter().map(|detector| detector.kind).collect();
     let idle = config.limits.idle_timeout.get();
-    let knows = |kind: &DetectorKind| match kind {
-        DetectorKind::Level | DetectorKind::Census => true,
-        DetectorKind::AdvisoryLevel | DetectorKind::Edges | DetectorKind::AdvisoryEdges => false,
-    };
-    let asked = kinds.iter().any(knows) || launch.drain_method() != DrainMethod::Signal;
+    let counts = kinds.contains(&DetectorKind::Level);
+    let asked = counts
+        || kinds.contains(&DetectorKind::Census)
+        || launch.drain_method() != DrainMethod::Signal;
     let has_levels = kinds.iter().any(|kind| kind.is_level());
     Settings {
         agents: config.agents,
@@ -67,9 +66,12 @@ pub fn settings(config: &Config) -> Settings {
         pass_through: config.retire.mode == Mode::Exit,
         // Where nobody has to know, nobody wakes up.
         sampling: (has_levels && (asked || idle.is_some())).then(|| Sampling {
-            while_idle: idle.map_or(SAMPLE_LATEST, |idle| {
-                (idle / 20).clamp(SAMPLE_SOONEST, SAMPLE_LATEST)
-            }),
+            // A job that is only ever seen so must not come and go unseen.
+            while_idle: match idle {
+                _ if counts => SAMPLE_SOONEST,
+                Some(idle) => (idle / 20).clamp(SAMPLE_SOONEST, SAMPLE_LATEST),
+                None => SAMPLE_LATEST,
+            },
             while_busy: SAMPLE_BUSY,
         }),
     }
