@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::event::Stop;
 use super::hold::Hold;
 use super::ledger::{Change, Ledger};
 use super::limits::Instant;
-use super::settings::Settings;
+use super::settings::{DrainMethod, Settings};
 use super::steps::Steps;
 use super::words::{AgentIndex, DetectorIndex, Exit, Observation};
 
@@ -79,6 +80,8 @@ pub struct Agent {
     pub ledger: Ledger,
     /// Where what is seen are the steps of jobs.
     pub steps: Option<Steps>,
+    /// Its process was seen to survive the drain step that wants it armed.
+    pub armed: bool,
     /// What holds back its drain step, where that would end a job.
     pub hold: Hold,
     /// When its process was last asked for.
@@ -101,6 +104,7 @@ impl Agent {
             stage: Stage::Starting,
             ledger: settings.fresh_ledger(),
             steps: settings.fresh_steps(),
+            armed: false,
             hold: Hold::default(),
             spawned_at: now,
             unready_since: now,
@@ -126,13 +130,34 @@ impl Agent {
                 self.hold.safe_window(now);
                 Vec::new()
             }
-            (Observation::Ready | Observation::DrainArmed, _) => Vec::new(),
+            (Observation::DrainArmed, _) => {
+                self.armed = true;
+                Vec::new()
+            }
+            (Observation::Ready, _) => Vec::new(),
         };
         let began = |change: &Change| matches!(change, Change::Started { .. });
         if changes.iter().any(began) {
             self.hold.job_began();
         }
         changes
+    }
+
+    /// How this process stops taking jobs.
+    pub fn drain_method(&self, settings: &Settings) -> DrainMethod {
+        match settings.needs_line {
+            Some(other) if !self.armed => other,
+            _ => settings.drain,
+        }
+    }
+
+    /// How that method is begun.
+    pub fn drain_step(&self, settings: &Settings) -> Stop {
+        if settings.needs_line.is_some() && !self.armed {
+            Stop::Otherwise
+        } else {
+            Stop::Drain
+        }
     }
 
     /// Counts a crash; when it may be started again, or `None` when this is a crash loop.

@@ -106,7 +106,7 @@ impl Lifecycle {
                 self.act(action);
             }
             Stage::Backoff { .. } => agent.stage = Stage::Ended,
-            Stage::Ready => match self.settings.drain {
+            Stage::Ready => match agent.drain_method(&self.settings) {
                 DrainMethod::Signal => self.send_drain(at),
                 DrainMethod::SingleJob if agent.ledger.running() > 0 => {
                     agent.stage = Stage::AwaitExit;
@@ -246,7 +246,7 @@ impl Lifecycle {
             .is_some_and(|at| at.after(DRAIN_AGAIN) <= self.now)
         {
             agent.drain_doubtful = None;
-            match self.settings.drain {
+            match agent.drain_method(&self.settings) {
                 DrainMethod::Signal => self.send_drain(at),
                 DrainMethod::WaitIdle | DrainMethod::SingleJob => self.await_idle(at),
             }

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::agents::Stage;
-use super::event::{Action, Stop};
+use super::event::Action;
 use super::limits::Instant;
 use super::{DrainMethod, Lifecycle, Settings};
 
@@ -99,7 +99,9 @@ impl Lifecycle {
                 (_, _) if !idle => Patience::Untried,
                 (patience, _) => patience,
             };
-            if idle && agent.hold.releases(&self.settings, now) {
+            // An agent that was armed since lets its jobs finish.
+            let lets_finish = agent.drain_method(&self.settings) == DrainMethod::Signal;
+            if lets_finish || (idle && agent.hold.releases(&self.settings, now)) {
                 self.send_drain(at);
             }
         }
@@ -108,7 +110,7 @@ impl Lifecycle {
     pub(super) fn send_drain(&mut self, at: usize) {
         let agent = &mut self.agents[at];
         agent.stage = Stage::AwaitExit;
-        let action = Action::Stop(agent.index, Stop::Drain);
+        let action = Action::Stop(agent.index, agent.drain_step(&self.settings));
         self.act(action);
     }
 

@@ -125,7 +125,7 @@ impl Lifecycle {
             .collect();
         if let Limit::At(max) = settings.limits.max_jobs {
             // An agent for which no job is left would have to be drained before it took one.
-            let each = match settings.drain {
+            let each = match settings.needs_line.unwrap_or(settings.drain) {
                 DrainMethod::SingleJob => 1,
                 DrainMethod::Signal | DrainMethod::WaitIdle => settings.slots,
             };

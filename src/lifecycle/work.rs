@@ -148,6 +148,7 @@ impl Lifecycle {
         let fresh = self.settings.fresh_ledger();
         let ended = std::mem::replace(&mut self.agents[at].ledger, fresh);
         self.agents[at].steps = self.settings.fresh_steps();
+        self.agents[at].armed = false;
         self.agents[at].hold = Hold::default();
         self.agents[at].drain_doubtful = None;
         let seen = ended.started();
@@ -251,7 +252,7 @@ impl Lifecycle {
     fn potential(&self) -> u32 {
         let agents = self.agents.iter().filter(|agent| agent.stage.takes_jobs());
         agents
-            .map(|agent| match self.settings.drain {
+            .map(|agent| match agent.drain_method(&self.settings) {
                 DrainMethod::SingleJob => u32::from(agent.ledger.started() == 0),
                 _ => self.settings.slots.max(agent.ledger.running()),
             })

@@ -59,7 +59,9 @@ impl World {
         match stop {
             Stop::Drain | Stop::Otherwise => {
                 let busy = process.slots.iter().any(Option::is_some);
-                if !busy || self.settings.drain == DrainMethod::WaitIdle {
+                let cancels =
+                    stop == Stop::Otherwise || self.settings.drain == DrainMethod::WaitIdle;
+                if !busy || cancels {
                     self.end(at, Exit::Code(0));
                 }
             }

@@ -20,6 +20,8 @@ pub enum Step {
     /// This agent ends by itself.
     Die(usize, i32),
     Wait(Duration),
+    /// This agent's process shows that it survives its drain step.
+    Arm(usize),
     /// This agent shows that it takes no job for a moment.
     Safe(usize),
     /// Levels can not be told.
@@ -40,6 +42,7 @@ pub fn work() -> impl Strategy<Value = Step> {
         1 => (0..4_usize, select(vec![0, 0, 1, 7])).prop_map(|(n, code)| Step::Die(n, code)),
         4 => wait().prop_map(Step::Wait),
         2 => (0..4_usize).prop_map(Step::Safe),
+        1 => (0..4_usize).prop_map(Step::Arm),
         1 => any::<bool>().prop_map(Step::Blind),
         1 => Just(Step::Restart),
     ]
@@ -136,9 +139,12 @@ pub fn settings() -> impl Strategy<Value = Settings> {
     let window = (seconds(1..10), seconds(1..60));
     let window = window.prop_map(|(lasts, patience)| Window { lasts, patience });
     let window = prop::option::weighted(0.3, window);
-    (jobs(), linger, window).prop_map(|(settings, linger, window)| Settings {
+    let needs_line = prop::option::weighted(0.3, Just(DrainMethod::WaitIdle));
+    let all = (jobs(), linger, window, needs_line);
+    all.prop_map(|(settings, linger, window, needs_line)| Settings {
         linger,
         window,
+        needs_line,
         ..settings
     })
 }

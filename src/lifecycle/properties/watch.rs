@@ -14,6 +14,7 @@ struct Known {
     levels: HashMap<usize, Option<u32>>,
     /// It showed a safe moment then, and has begun no job since.
     safe: Option<Instant>,
+    armed: bool,
     /// Since when it has no job.
     quiet: Option<Instant>,
 }
@@ -91,9 +92,8 @@ impl Watch {
                 }
             }
             Observation::SafeWindow => self.agent(index).safe = Some(now),
-            Observation::Started { .. }
-            | Observation::Finished { .. }
-            | Observation::DrainArmed => {}
+            Observation::DrainArmed => self.agent(index).armed = true,
+            Observation::Started { .. } | Observation::Finished { .. } => {}
         }
     }
 
@@ -114,7 +114,7 @@ impl Watch {
             _ => None,
         });
         self.rule_2(now, actions);
-        self.drains_in_safe_moments(now, actions);
+        self.drains_as_it_may(now, actions);
         self.rule_3(now, life);
         self.rule_4(event, actions, returned.is_some());
         self.rule_5(now, actions, life);
@@ -170,20 +170,26 @@ impl Watch {
         }
     }
 
-    /// A step that would end a job is sent in a safe moment, or when its patience is over.
-    fn drains_in_safe_moments(&self, now: Instant, actions: &[Action]) {
-        let Some(window) = self.settings.window else {
-            return;
-        };
+    /// The drain step is that of an agent in its state; one that would end a job is sent in a
+    /// safe moment, or when patience is over.
+    fn drains_as_it_may(&self, now: Instant, actions: &[Action]) {
         for action in actions {
-            let Action::Stop(index, Stop::Drain) = action else {
-                continue;
+            let (index, method) = match action {
+                Action::Stop(index, Stop::Drain) => (index, Some(self.settings.drain)),
+                Action::Stop(index, Stop::Otherwise) => (index, self.settings.needs_line),
+                _ => continue,
             };
-            if self.settings.drain == DrainMethod::Signal {
+            let known = &self.agents[index.0 as usize - 1];
+            let otherwise = matches!(action, Action::Stop(_, Stop::Otherwise));
+            let unarmed = self.settings.needs_line.is_some() && !known.armed;
+            assert_eq!(otherwise, unarmed, "{action:?} for {known:?}");
+            if method == Some(DrainMethod::Signal) {
                 continue;
             }
-            let known = &self.agents[index.0 as usize - 1];
             assert_eq!(known.running, 0, "a job runs: {known:?}");
+            let Some(window) = self.settings.window else {
+                continue;
+            };
             let safe = known.safe.is_some_and(|at| now <= at.after(window.lasts));
             let quiet = known
                 .quiet

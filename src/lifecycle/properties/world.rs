@@ -125,6 +125,7 @@ impl World {
                 self.hear(n % self.processes.len());
             }
             Step::Die(n, code) => self.end(n % self.processes.len(), Exit::Code(*code)),
+            Step::Arm(n) => self.arm(n % self.processes.len()),
             Step::Safe(n) => self.show_safe(n % self.processes.len()),
             Step::Wait(wait) => self.wait(*wait),
             Step::Blind(blind) => self.blind = *blind,
@@ -282,6 +283,14 @@ impl World {
             let agent = AgentIndex(at as u32 + 1);
             let ready = Event::Observed(agent, LOG, Observation::Ready);
             self.news[at].push_back(ready);
+        }
+    }
+
+    fn arm(&mut self, at: usize) {
+        if self.processes[at].is_some() {
+            let armed = Observation::DrainArmed;
+            let armed = Event::Observed(AgentIndex(at as u32 + 1), LOG, armed);
+            self.news[at].push_back(armed);
         }
     }
 

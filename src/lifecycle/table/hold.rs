@@ -115,3 +115,50 @@ fn a_drain_step_that_may_be_lost_is_held_back_again() {
     ",
     );
 }
+
+#[test]
+fn an_agent_that_was_not_seen_armed_is_drained_otherwise() {
+    let other = || one().with("unarmed=wait-idle");
+    other().plays(
+        "
+      0 | new                  -> spawn 1                   ; starting, 300
+      1 | start 1              ->                           ; busy 1
+      2 | drain operator       -> prepare operator          ; draining operator by 3602, 3602
+      9 | finish 1             -> otherwise 1               ; draining operator by 3602, 3602
+     10 | restart              -> prepare operator          ; draining operator by 3602, 40
+     40 | tick                 -> otherwise 1               ; draining operator by 3602, 3602
+    ",
+    );
+    other().plays(
+        "
+      0 | new                  -> spawn 1                   ; starting, 300
+      1 | armed 1              ->                           ; starting, 300
+      2 | start 1              ->                           ; busy 1
+      3 | restart              ->                           ; busy 1
+      4 | drain operator       -> drain 1, prepare operator ; draining operator by 3604, 3604
+    ",
+    );
+    other().plays(
+        "
+      0 | new                  -> spawn 1                   ; starting, 300
+      1 | start 1              ->                           ; busy 1
+      2 | drain operator       -> prepare operator          ; draining operator by 3602, 3602
+      3 | armed 1              -> drain 1                   ; draining operator by 3602, 3602
+    ",
+    );
+}
+
+#[test]
+fn the_next_process_has_to_be_armed_itself() {
+    one().with("unarmed=wait-idle").plays(
+        "
+      0 | new                  -> spawn 1                   ; starting, 300
+      1 | ready 1              ->                           ; idle since 1, 601
+      1 | armed 1              ->                           ; idle since 1, 601
+      2 | exit 1 1             ->                           ; starting, 3
+      3 | tick                 -> spawn 1                   ; starting, 302
+      4 | ready 1              ->                           ; idle since 1, 601
+      5 | drain operator       -> otherwise 1, prepare operator ; draining operator by 3605, 3605
+    ",
+    );
+}

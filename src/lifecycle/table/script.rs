@@ -103,6 +103,7 @@ impl Script {
             ["spawn-failed", n, code] => Event::SpawnFailed(agent(n), exit(&[code])),
             ["exit", n, ref how @ ..] => Event::Exited(agent(n), exit(how)),
             ["ready", n] => seen(n, Observation::Ready),
+            ["armed", n] => seen(n, Observation::DrainArmed),
             ["safe", n] => seen(n, Observation::SafeWindow),
             ["start", n, id] => seen(
                 n,
@@ -188,14 +189,8 @@ fn set(settings: &mut Settings, pair: &str) {
         "cancel" => settings.cancel = (value != "none").then(wait),
         "sees-ready" => settings.sees_ready = value == "yes",
         "exit-ok" => settings.exit_ok = vec![value.parse().expect("a status")],
-        "drain-by" => {
-            settings.drain = match value {
-                "signal" => DrainMethod::Signal,
-                "wait-idle" => DrainMethod::WaitIdle,
-                "single-job" => DrainMethod::SingleJob,
-                _ => panic!("unknown drain method {value}"),
-            }
-        }
+        "drain-by" => settings.drain = method(value),
+        "unarmed" => settings.needs_line = Some(method(value)),
         "detectors" => {
             let kind = |name| match name {
                 "log" => DetectorKind::Edges,
@@ -214,6 +209,15 @@ fn set(settings: &mut Settings, pair: &str) {
             })
         }
         _ => panic!("unknown setting {key}"),
+    }
+}
+
+fn method(name: &str) -> DrainMethod {
+    match name {
+        "signal" => DrainMethod::Signal,
+        "wait-idle" => DrainMethod::WaitIdle,
+        "single-job" => DrainMethod::SingleJob,
+        _ => panic!("unknown drain method {name}"),
     }
 }
 
