@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
+use tracing::warn;
 
 use crate::agent::User;
 use crate::cli::{RunOptions, Words};
@@ -145,6 +146,9 @@ impl Config {
         let launch = Launch::new(preset.clone(), &agent, options.slots);
         if let Some(refusal) = launch.refusal().filter(|_| !agent.is_empty()) {
             return Err(Usage(refusal));
+        }
+        for warning in launch.warnings() {
+            warn!(preset = preset.name, "preset.warning: {warning}");
         }
         let limits = limits(&options);
         check_max_jobs(limits.max_jobs, launch.slots)?;

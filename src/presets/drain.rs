@@ -1,19 +1,17 @@
-//! How an agent is told to stop, in a preset file: first taking jobs, then running them.
+//! How an agent is told to stop taking jobs, in a preset file.
 
 use std::str::FromStr;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use regex::bytes::Regex;
-use reqwest::Method as HttpMethod;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
-use super::detect::Auth;
+use super::cordon::Cordon;
 use super::pattern::{Pattern, at_least_one, one_or_many, regex_or_none};
-use super::source::Setting;
 use super::template::{Template, Word};
-use super::view::View;
+use super::time::duration;
 use crate::lifecycle::{self, DrainMethod};
 use crate::toml_error;
 
@@ -82,73 +80,6 @@ impl Window {
             lasts: self.lasts,
             patience: self.patience,
         }
-    }
-}
-
-/// How the CI server is told to give this agent no more jobs.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(try_from = "RawCordon")]
-pub enum Cordon {
-    /// Success is exit status 0.
-    Command(Vec<Template>),
-    /// Success is a 2xx answer.
-    Http(Box<HttpCall>),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawCordon {
-    command: Option<Vec<Word>>,
-    http: Option<HttpCall>,
-}
-
-impl TryFrom<RawCordon> for Cordon {
-    type Error = &'static str;
-
-    fn try_from(raw: RawCordon) -> Result<Self, Self::Error> {
-        match (raw.command, raw.http) {
-            (Some(words), None) => command(words).map(Cordon::Command),
-            (None, Some(call)) => Ok(Cordon::Http(Box::new(call))),
-            _ => Err("give a 'command' or 'http'"),
-        }
-    }
-}
-
-/// A call to the CI server.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(try_from = "RawCall")]
-pub struct HttpCall {
-    pub method: HttpMethod,
-    pub url: Template,
-    pub auth: Option<Auth>,
-    pub json: Option<serde_json::Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawCall {
-    method: String,
-    url: Template,
-    basic_auth: Option<[Template; 2]>,
-    bearer: Option<Template>,
-    json: Option<serde_json::Value>,
-}
-
-impl TryFrom<RawCall> for HttpCall {
-    type Error = String;
-
-    fn try_from(raw: RawCall) -> Result<Self, Self::Error> {
-        let known = ["GET", "POST", "PUT", "PATCH", "DELETE"];
-        if !known.contains(&raw.method.as_str()) {
-            let hint = toml_error::hint(&raw.method.to_ascii_uppercase(), &known);
-            return Err(format!("unknown method '{}'{hint}", raw.method));
-        }
-        Ok(HttpCall {
-            method: HttpMethod::from_bytes(raw.method.as_bytes()).map_err(|e| e.to_string())?,
-            url: raw.url,
-            auth: Auth::new(raw.basic_auth, raw.bearer)?,
-            json: raw.json,
-        })
     }
 }
 
@@ -246,102 +177,7 @@ fn how(
     Ok((method, step))
 }
 
-/// How running jobs are ended, and how long that may take until the agent is killed.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(try_from = "RawCancel")]
-pub struct Cancel {
-    pub step: Step,
-    /// As in [`Drain::process`].
-    pub process: Option<Regex>,
-    allow: Allow,
-}
-
-impl Cancel {
-    /// How long this agent may take.
-    pub fn allow(&self, view: &View) -> Duration {
-        match &self.allow {
-            Allow::Fixed(time) => *time,
-            Allow::Told { setting, plus } => {
-                let told = setting.time(view).unwrap_or_default();
-                let time = told.saturating_add(plus.map_or(Duration::ZERO, |time| time.0));
-                if time.is_zero() { TEN_SECONDS } else { time }
-            }
-        }
-    }
-}
-
-#[derive(Debug, Clone)]
-enum Allow {
-    Fixed(Duration),
-    Told {
-        setting: Setting<Time>,
-        plus: Option<Time>,
-    },
-}
-
-impl<'de> Deserialize<'de> for Allow {
-    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        use serde::de::value::{MapAccessDeserializer, StrDeserializer};
-        struct Form;
-        impl<'de> serde::de::Visitor<'de> for Form {
-            type Value = Allow;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a duration like \"10s\", or a table with 'from' and 'default'")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Allow, E> {
-                duration(StrDeserializer::new(text)).map(Allow::Fixed)
-            }
-
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Allow, A::Error> {
-                let told = Told::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(Allow::Told {
-                    setting: Setting {
-                        from: told.from,
-                        default: Some(told.default),
-                    },
-                    plus: told.plus,
-                })
-            }
-        }
-        input.deserialize_any(Form)
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Told {
-    from: Vec<super::source::Source>,
-    default: Time,
-    plus: Option<Time>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawCancel {
-    signal: Option<SignalName>,
-    command: Option<Vec<Word>>,
-    #[serde(default, deserialize_with = "regex_or_none")]
-    process: Option<Regex>,
-    allow: Option<Allow>,
-}
-
-const TEN_SECONDS: Duration = Duration::from_secs(10);
-
-impl TryFrom<RawCancel> for Cancel {
-    type Error = &'static str;
-
-    fn try_from(raw: RawCancel) -> Result<Self, Self::Error> {
-        Ok(Cancel {
-            step: step(raw.signal, raw.command)?.ok_or("give a 'signal' or a 'command'")?,
-            process: raw.process,
-            allow: raw.allow.unwrap_or(Allow::Fixed(TEN_SECONDS)),
-        })
-    }
-}
-
-fn step(
+pub(super) fn step(
     signal: Option<SignalName>,
     words: Option<Vec<Word>>,
 ) -> Result<Option<Step>, &'static str> {
@@ -353,7 +189,7 @@ fn step(
     }
 }
 
-fn command(words: Vec<Word>) -> Result<Vec<Template>, &'static str> {
+pub(super) fn command(words: Vec<Word>) -> Result<Vec<Template>, &'static str> {
     let words: Vec<_> = words.into_iter().map(|Word(template)| template).collect();
     if words
         .first()
@@ -365,7 +201,7 @@ fn command(words: Vec<Word>) -> Result<Vec<Template>, &'static str> {
 }
 
 /// A signal by its name, with or without `SIG`.
-struct SignalName(Signal);
+pub(super) struct SignalName(Signal);
 
 impl<'de> Deserialize<'de> for SignalName {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
@@ -381,31 +217,4 @@ impl<'de> Deserialize<'de> for SignalName {
                 ))
             })
     }
-}
-
-/// A positive duration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Time(pub Duration);
-
-impl<'de> Deserialize<'de> for Time {
-    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        duration(input).map(Time)
-    }
-}
-
-pub(super) fn duration<'de, D: Deserializer<'de>>(input: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(input)?;
-    match humantime::parse_duration(&text) {
-        Ok(time) if time.is_zero() => Err(Error::custom("zero is refused: write how long")),
-        Ok(time) => Ok(time),
-        Err(_) => Err(Error::custom(format!(
-            "'{text}' is no duration: write it with its units, like 90s, 10m or 1h30m"
-        ))),
-    }
-}
-
-pub(super) fn duration_or_none<'de, D: Deserializer<'de>>(
-    input: D,
-) -> Result<Option<Duration>, D::Error> {
-    duration(input).map(Some)
 }

@@ -6,8 +6,9 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::added::Added;
 use super::container::ContainerRun;
-use super::format::{Added, Preset};
+use super::format::Preset;
 use super::source::has_flag;
 use super::template::Template;
 use super::view::View;

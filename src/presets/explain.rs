@@ -9,7 +9,8 @@ use anyhow::Result;
 
 use super::choose::{Chosen, Wanted};
 use super::commands::named;
-use super::drain::{Cordon, Step};
+use super::cordon::Cordon;
+use super::drain::Step;
 use super::launch::Launch;
 use super::require::Standing;
 use super::template::Template;
@@ -90,15 +91,15 @@ fn start_lines(launch: &Launch) -> Vec<Line> {
     }
     all.extend(launch.added.iter().map(|added| ("adds", added.clone())));
     for standing in launch.requirements() {
-        all.push(match standing {
-            Standing::Met(what) => ("requires", format!("met: {what}")),
-            Standing::Unseen(what) => (
-                "requires",
-                format!("cannot be seen in the container: {what}"),
-            ),
-            Standing::Unmet(what) => ("requires", format!("NOT MET: {what}")),
-        });
+        match standing {
+            Standing::Met(what) => all.push(("requires", format!("met: {what}"))),
+            Standing::Unmet(what) => all.push(("requires", format!("NOT MET: {what}"))),
+            // It is among the warnings.
+            Standing::Unseen(_) => {}
+        }
     }
+    let warnings = launch.warnings().into_iter();
+    all.extend(warnings.map(|warning| ("warning", warning)));
     all.extend(launch.refusal().map(|refusal| ("refused", refusal)));
     all
 }
@@ -299,5 +300,10 @@ mod tests {
             assert!(found.contains(line), "{line} in\n{found}");
         }
         assert!(!found.contains("--token"), "{found}");
+
+        let found = explained("", "docker run acme/agent", &[]);
+        let warning = "warning   no job in this container can be seen but those that hooks report";
+        assert!(found.contains(warning), "{found}");
+        assert!(!explained("", "agent", &[]).contains("warning"), "{found}");
     }
 }

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::cancel::Cancel;
 use super::container::ContainerRun;
-use super::detect::Auth;
-use super::drain::{Cancel, HttpCall, Step};
 use super::dress::{Dressed, dress, may_add_args};
 use super::format::Preset;
 use super::require::Standing;
-use super::template::{Missing, Place, Template, Wanted, fill_argument};
+use super::template::{Place, Wanted, fill_argument};
 use super::view::{View, World};
+use super::watch::Watch;
 use crate::lifecycle::{AgentIndex, DrainMethod};
 
 /// What one agent process has of its own.
@@ -196,60 +196,33 @@ impl Launch {
         self.container.as_ref().is_some_and(|run| run.is_temporary)
     }
 
-    /// The cordon's parts are all known.
-    pub fn has_cordon(&self) -> bool {
-        self.cordon_missing().is_none() && self.preset.drain.cordon.is_some()
-    }
-
-    /// What keeps the cordon from being used.
-    pub(super) fn cordon_missing(&self) -> Option<Missing> {
-        use super::drain::Cordon;
-        match self.preset.drain.cordon.as_ref()? {
-            Cordon::Command(words) => self.words(words, 0).err(),
-            Cordon::Http(call) => self.call(call).err(),
-        }
-    }
-
-    /// A command's words for the agent's main process. They may hold secrets: for a log, show the
-    /// templates.
-    pub fn words(&self, words: &[Template], pid: i32) -> Result<Vec<OsString>, Missing> {
-        let known = |wanted: Wanted<'_>| match wanted {
-            Wanted::Place(Place::Pid) => Some(pid.to_string().into()),
-            other => self.view.place(other),
-        };
-        words.iter().map(|word| word.fill(&known)).collect()
-    }
-
-    /// A call with its places filled.
-    pub fn call(&self, call: &HttpCall) -> Result<Call, Missing> {
-        let auth = call.auth.as_ref().map(|auth| self.credentials(auth));
-        Ok(Call {
-            method: call.method.clone(),
-            url: self.text(&call.url)?,
-            auth: auth.transpose()?,
-            json: call.json.clone(),
-        })
-    }
-
-    pub(super) fn credentials(&self, auth: &Auth) -> Result<Credentials, Missing> {
-        Ok(match auth {
-            Auth::Basic { user, password } => Credentials::Basic {
-                user: self.text(user)?,
-                password: self.text(password)?,
-            },
-            Auth::Bearer(token) => Credentials::Bearer(self.text(token)?),
-        })
-    }
-
-    pub(super) fn text(&self, template: &Template) -> Result<String, Missing> {
-        let filled = template.fill(&|wanted| self.view.place(wanted))?;
-        Ok(filled.to_string_lossy().into_owned())
-    }
-
     /// How each thing that the preset requires stands.
     pub fn requirements(&self) -> Vec<Standing> {
         let all = self.preset.require.iter();
         all.map(|require| require.check(&self.view)).collect()
+    }
+
+    /// What may go wrong with this agent, each in a line.
+    pub fn warnings(&self) -> Vec<String> {
+        let unseen = self.requirements().into_iter();
+        let mut all: Vec<_> = unseen
+            .filter_map(|standing| match standing {
+                Standing::Unseen(what) => Some(format!("the container is not looked into: {what}")),
+                Standing::Met(_) | Standing::Unmet(_) => None,
+            })
+            .collect();
+        let used = self.detectors();
+        let only_hooks = used
+            .iter()
+            .all(|detector| matches!(detector.watch, Watch::Hook));
+        if only_hooks && self.container.is_some() {
+            all.push(
+                "no job in this container can be seen but those that hooks report: an agent \
+                 whose jobs nobody sees is idle"
+                    .to_owned(),
+            );
+        }
+        all
     }
 
     /// What must be done before this agent can be started, in a line.
@@ -266,47 +239,8 @@ impl Launch {
                 _ => None,
             });
         unmet.or_else(|| {
-            let drain = &self.preset.drain;
-            let otherwise = drain.otherwise.as_ref().map(|otherwise| &otherwise.step);
-            let cancel = self.preset.cancel.as_ref().map(|cancel| &cancel.step);
-            let steps = [
-                ("drain", Some(&drain.step)),
-                ("drain", otherwise),
-                ("cancel", cancel),
-            ];
-            steps.into_iter().find_map(|(key, step)| match step? {
-                Step::Signal(_) => None,
-                Step::Command(words) => {
-                    let missing = self.words(words, 0).err()?;
-                    Some(format!("preset {name}: [{key}] command: {missing}"))
-                }
-            })
-        })
-    }
-}
-
-/// Who asks, with secrets.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Credentials {
-    Basic { user: String, password: String },
-    Bearer(String),
-}
-
-/// A call to the CI server, ready to be made.
-#[derive(Debug, Clone)]
-pub struct Call {
-    pub method: reqwest::Method,
-    /// It may hold a secret: for a log, show the [`HttpCall`]'s.
-    pub url: String,
-    pub auth: Option<Credentials>,
-    pub json: Option<serde_json::Value>,
-}
-
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Credentials::Basic { .. } => "Basic(..)",
-            Credentials::Bearer(_) => "Bearer(..)",
+            self.impossible_step()
+                .map(|what| format!("preset {name}: {what}"))
         })
     }
 }

@@ -1,4 +1,4 @@
-use super::super::watch::{LineSource, Watch};
+use super::super::{Cordon, Credentials, LineSource, Step, Watch};
 use super::*;
 use crate::agent::Stream;
 use crate::lifecycle::DetectorKind;
@@ -268,7 +268,7 @@ fn a_step_that_cannot_be_done_is_refused_and_a_cordon_is_left_out() {
     assert!(!launch(cordon, "agent").has_cordon());
     let with = launch_with(cordon, "agent", &[("TOKEN", "s3cret")], None);
     assert!(with.has_cordon());
-    let Some(super::super::Cordon::Http(call)) = &with.preset.drain.cordon else {
+    let Some(Cordon::Http(call)) = &with.preset.drain.cordon else {
         panic!("by http");
     };
     let call = with.call(call).expect("all known");

@@ -2,32 +2,45 @@
 //!
 //! A built-in preset is one file beside this one and one line in [`BUILT_IN`]. A user's file
 //! `/etc/clockout/presets/NAME.toml` (`CLOCKOUT_PRESETS_DIR` says another directory) wins over
-//! the built-in of that name. The format is [`format`]; a preset that counts jobs by two lines of
-//! a log:
+//! the built-in of that name. [`format`] has the reference of all keys; a preset that counts jobs
+//! by two lines of a log:
 //!
 //! ```toml
-//! match_program = ["my-agent"]
+//! match_program = ['my-agent']
 //! [detect.log]
 //! start = 'job (?P<id>\d+) started'
 //! finish = 'job (?P<id>\d+) ended'
 //! [drain]
 //! signal = "TERM"
 //! ```
+//!
+//! The way of a command line through this folder: [`choose`] finds its preset ([`program`] without
+//! reading them all, [`container`] in a container client's arguments), [`view`] is what a preset
+//! may see of the agent, by [`source`], [`dress`] adds what the preset gives it, and [`Launch`] is
+//! what comes out: how each process is started, which detectors [`watch`] it, which [`lines`] mean
+//! something, and the [`steps`] that end it.
 
+mod added;
+mod cancel;
 mod choose;
 mod commands;
 mod container;
+mod cordon;
 mod detect;
 mod drain;
 mod dress;
 mod explain;
 mod format;
 mod launch;
+mod lines;
+mod page;
 mod pattern;
 mod program;
 mod require;
 mod source;
+mod steps;
 mod template;
+mod time;
 mod try_log;
 mod view;
 mod watch;
@@ -40,15 +53,19 @@ use thiserror::Error;
 
 pub use choose::Chosen;
 pub use commands::{list, show};
-pub use detect::{ChildDetector, EnvDetector, HttpDetector, LogDetector, Page};
-pub use drain::{Cordon, HttpCall, Step, Window};
+pub use cordon::{Cordon, HttpCall};
+pub use detect::{ChildDetector, EnvDetector, HttpDetector, LogDetector};
+pub use drain::{Step, Window};
 pub use explain::explain;
 pub use format::{Origin, Preset};
-pub use launch::{Call, Credentials, Launch, Seat};
+pub use launch::{Launch, Seat};
+pub use lines::{LineSource, Lines};
+pub use page::Page;
 pub use pattern::{JsonFields, Pattern, Pointer};
+pub use steps::{Call, Credentials};
 pub use template::Template;
 pub use try_log::test;
-pub use watch::{Detector, LineSource, Lines, Target, Watch};
+pub use watch::{Detector, Target, Watch};
 
 pub use crate::agent::Stream;
 use crate::toml_error;

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use super::format::Slots;
 use super::pattern::compile;
 use super::template::Template;
+use super::time::Time;
 use super::view::View;
 
 /// A value that the agent's own settings tell, else a default.
@@ -151,7 +152,7 @@ impl Setting<Template> {
     }
 }
 
-impl Setting<super::drain::Time> {
+impl Setting<Time> {
     /// What was told, in the agent's form: `3h`, `1h30m0s`, or a number of seconds.
     pub fn time(&self, view: &View) -> Option<Duration> {
         let told = self.told(view).and_then(|(value, _)| {

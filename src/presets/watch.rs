@@ -4,11 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::detect::{ChildDetector, EnvDetector, HttpDetector, LogDetector, On};
-use super::format::Preset;
-use super::launch::{Credentials, Launch};
-use super::pattern::Pattern;
+use super::launch::Launch;
+use super::steps::Credentials;
 use super::template::Template;
-use crate::agent::Stream;
 use crate::lifecycle::{DetectorIndex, DetectorKind};
 
 /// A detector in use. Its place in [`Launch::detectors`] is its [`DetectorIndex`].
@@ -22,7 +20,7 @@ pub struct Detector {
 #[derive(Debug, Clone)]
 pub enum Watch {
     Log(LogDetector),
-    Http(HttpDetector, Target),
+    Http(Box<HttpDetector>, Target),
     Child(ChildDetector),
     ProcessEnv(EnvDetector),
     /// Job reports on the control socket.
@@ -45,25 +43,6 @@ pub struct LeftOut {
     pub detector: &'static str,
     pub why: String,
     kind: DetectorKind,
-}
-
-/// Where lines come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LineSource {
-    Stream(Stream),
-    File(PathBuf),
-}
-
-/// What lines of one source mean.
-#[derive(Debug, Clone, Default)]
-pub struct Lines<'a> {
-    /// The agent takes jobs.
-    pub ready: Vec<&'a Pattern>,
-    /// An idle agent takes no job for a moment.
-    pub window: Vec<&'a Pattern>,
-    /// The drain step is safe from now on.
-    pub armed: Vec<&'a Pattern>,
-    pub logs: Vec<(DetectorIndex, LogDetector)>,
 }
 
 impl Launch {
@@ -122,7 +101,7 @@ impl Launch {
             };
             let watch = self
                 .target(http)
-                .map(|target| Watch::Http(http.clone(), target));
+                .map(|target| Watch::Http(Box::new(http.clone()), target));
             add("http", watch, kind);
         }
         // What runs in a container is a child of the engine's, not of the client's.
@@ -147,7 +126,7 @@ impl Launch {
         all
     }
 
-    fn file(&self, file: &Template) -> Result<PathBuf, String> {
+    pub(super) fn file(&self, file: &Template) -> Result<PathBuf, String> {
         if self.container.is_some() {
             return Err(format!("{file} is in the container"));
         }
@@ -182,19 +161,6 @@ impl Launch {
         Ok(Target { url, auth })
     }
 
-    /// The files that it writes and that are read for lines, each once.
-    pub fn files(&self) -> Vec<PathBuf> {
-        let mut files = Vec::new();
-        for file in self.preset.files() {
-            if let Ok(path) = self.file(file)
-                && !files.contains(&path)
-            {
-                files.push(path);
-            }
-        }
-        files
-    }
-
     /// It can be seen when the agent is ready.
     pub fn sees_ready(&self) -> bool {
         let mut ready = self.preset.ready.iter();
@@ -212,82 +178,6 @@ impl Launch {
             _ => None,
         })
         .max()
-    }
-
-    /// What the lines of this source mean.
-    pub fn lines(&self, source: &LineSource) -> Lines<'_> {
-        let is_here = |on: &On| match (on, source) {
-            (On::Stream(on), LineSource::Stream(stream)) => on == stream,
-            (On::File(file), LineSource::File(path)) => self.file(file).as_ref() == Ok(path),
-            _ => false,
-        };
-        let logs = self.detectors().into_iter().enumerate();
-        let logs = logs.filter_map(|(place, detector)| match detector.watch {
-            Watch::Log(log) => Some((DetectorIndex(place), log)),
-            _ => None,
-        });
-        let is_stream = matches!(source, LineSource::Stream(_));
-        Lines {
-            logs: logs
-                .filter(|(_, log)| is_here(&log.on) || (is_stream && log.on == On::Any))
-                .collect(),
-            ..self.preset.lines(&|on| is_here(on) || *on == On::Any)
-        }
-    }
-}
-
-impl Preset {
-    /// Somebody must read this stream of the agent's.
-    pub fn reads(&self, stream: Stream) -> bool {
-        let wanted = |on: &On| *on == On::Any || *on == On::Stream(stream);
-        self.ready.iter().any(|ready| wanted(&ready.on))
-            || self.detect.log.iter().any(|log| wanted(&log.on))
-            || self.drain.window.is_some()
-            || !self.drain.needs_line.is_empty()
-    }
-
-    fn files(&self) -> impl Iterator<Item = &Template> {
-        let ready = self.ready.iter().map(|ready| &ready.on);
-        let logs = self.detect.log.iter().map(|log| &log.on);
-        ready.chain(logs).filter_map(|on| match on {
-            On::File(file) => Some(file),
-            On::Any | On::Stream(_) => None,
-        })
-    }
-
-    /// What lines mean in a log of which is only known which stream it is, or not even that.
-    pub fn lines_of(&self, stream: Option<Stream>) -> Lines<'_> {
-        let is_here = |on: &On| match (on, stream) {
-            (_, None) | (On::Any, _) => true,
-            (On::Stream(on), Some(stream)) => *on == stream,
-            (On::File(_), Some(_)) => false,
-        };
-        let logs = self.detect.log.iter().enumerate();
-        let logs = logs.filter(|(_, log)| is_here(&log.on));
-        Lines {
-            logs: logs
-                .map(|(place, log)| (DetectorIndex(place), log.clone()))
-                .collect(),
-            ..self.lines(&is_here)
-        }
-    }
-
-    fn lines(&self, is_here: &dyn Fn(&On) -> bool) -> Lines<'_> {
-        let ready = self.ready.iter().filter(|ready| is_here(&ready.on));
-        let window = self.drain.window.iter();
-        Lines {
-            ready: ready.map(|ready| &ready.line).collect(),
-            window: window.flat_map(|window| &window.line).collect(),
-            armed: self.drain.needs_line.iter().collect(),
-            logs: Vec::new(),
-        }
-    }
-}
-
-impl Lines<'_> {
-    pub fn is_empty(&self) -> bool {
-        let patterns = [&self.ready, &self.window, &self.armed];
-        patterns.iter().all(|patterns| patterns.is_empty()) && self.logs.is_empty()
     }
 }
 
