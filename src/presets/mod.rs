@@ -78,6 +78,8 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("buildkite", include_str!("buildkite.toml")),
     ("github", include_str!("github.toml")),
     ("azure", include_str!("azure.toml")),
+    ("gitlab", include_str!("gitlab.toml")),
+    ("kraken", include_str!("kraken.toml")),
     (GENERIC, include_str!("generic.toml")),
 ];
 
