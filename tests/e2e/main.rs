@@ -14,6 +14,7 @@ mod control;
 #[cfg(feature = "aws")]
 mod kill9;
 mod max_jobs;
+mod presets;
 #[cfg(feature = "aws")]
 mod retire_ladder;
 #[cfg(feature = "aws")]
