@@ -54,7 +54,7 @@ use thiserror::Error;
 pub use choose::Chosen;
 pub use commands::{list, show};
 pub use cordon::{Cordon, HttpCall};
-pub use detect::{ChildDetector, EnvDetector, HttpDetector, LogDetector};
+pub use detect::{ChildDetector, HttpDetector, LogDetector};
 pub use drain::{Step, Window};
 pub use explain::explain;
 pub use format::{Origin, Preset};
