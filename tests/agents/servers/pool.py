@@ -23,8 +23,10 @@ class Pool:
     def __init__(self, on_the_way=0):
         self.changed = threading.Condition()
         self.offered = []
+        # By the id of the job; the session is that of an agent's process.
         self.assigned = {}
         self.running = {}
+        self.left = set()
         self.said = []
         self.removed = False
         self.refused = 0
@@ -55,16 +57,17 @@ class Pool:
 
     # --- the agents' calls: the status and what is answered
 
-    def poll(self, is_gone):
+    def poll(self, session, is_gone):
         """Waits for a job. `is_gone()` says that the agent hung up."""
         give_up = time.monotonic() + POLL
         with self.changed:
             while not self.removed:
-                if self.ended or time.monotonic() > give_up or is_gone():
+                late = self.ended or time.monotonic() > give_up
+                if late or session in self.left or is_gone():
                     return 204, None
                 if self.offered:
                     job = self.offered.pop(0)
-                    self.assigned[job["id"]] = job
+                    self.assigned[job["id"]] = (session, job)
                     return 200, job
                 # Woken up to see whether the agent is still there.
                 self.changed.wait(0.1)
@@ -73,10 +76,10 @@ class Pool:
     def acquire(self, id):
         time.sleep(self.on_the_way)
         with self.changed:
-            job = self.assigned.pop(id, None)
+            session, job = self.assigned.pop(id, (None, None))
             if job is None:
                 return 409, None
-            self.running[id] = job
+            self.running[id] = session
             self.said.append((id, "started"))
             return 200, job
 
@@ -87,13 +90,15 @@ class Pool:
             self.said.append((id, outcome))
             return 200, None
 
-    def leave(self):
-        """An agent's session ends, by itself or because nobody hears of it any more."""
+    def leave(self, session):
+        """The session ends. No job is handed out in it any more."""
         with self.changed:
-            self.offered[:0] = self.assigned.values()
-            self.assigned.clear()
-            self.said += [(id, "lost") for id in self.running]
-            self.running.clear()
+            self.left.add(session)
+            for id in [id for id, (of, _) in self.assigned.items() if of == session]:
+                self.offered.insert(0, self.assigned.pop(id)[1])
+            for id in [id for id, of in self.running.items() if of == session]:
+                del self.running[id]
+                self.said.append((id, "lost"))
             self.changed.notify_all()
         return 200, None
 
@@ -116,10 +121,10 @@ class Handler(BaseHTTPRequestHandler):
         said = json.loads(body or "{}")
         pool = self.server.pool
         calls = {
-            "/poll": lambda: pool.poll(self.is_gone),
+            "/poll": lambda: pool.poll(said["session"], self.is_gone),
             "/acquire": lambda: pool.acquire(said["id"]),
             "/finish": lambda: pool.finish(said["id"], said["outcome"]),
-            "/leave": pool.leave,
+            "/leave": lambda: pool.leave(said["session"]),
             "/remove": pool.remove,
         }
         status, answer = calls[self.path]()

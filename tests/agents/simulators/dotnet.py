@@ -31,7 +31,7 @@ class Call:
 
     def __call__(self, path, **said):
         """The status, and the answer if there is one."""
-        body = json.dumps(said).encode()
+        body = json.dumps({"session": os.getpid(), **said}).encode()
         request = urllib.request.Request(self.url + path, body, method="POST")
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
