@@ -204,12 +204,12 @@ class Bed:
             return status if status and good(status) else None
         return self.wait(what, look)
 
-    def ask(self, *words, **env):
+    def ask(self, *words):
         """Runs another command of clockout beside it."""
-        words = [self.clockout, *words, "--socket", str(self.socket)]
-        environment = {"CLOCKOUT_CONFIG": str(self.dir / "no-config"), **env}
-        return subprocess.run(words, env=environment, cwd=self.dir, stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, timeout=PATIENCE)
+        environment = {**self.environment(self.driver), "CLOCKOUT_SOCKET": str(self.socket)}
+        return subprocess.run([self.clockout, *words], env=environment, cwd=self.dir,
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=PATIENCE)
 
     def record(self):
         """What it said when it retired."""

@@ -50,9 +50,11 @@ def tally(bed, passed=0, failed=0):
 
 
 def test_ready(bed):
+    chosen = bed.ask("preset", "explain", "--", *map(str, bed.driver.command()))
     start(bed)
     bed.wait_status("an idle agent", is_idle)
     assert bed.truth() == []
+    assert chosen.stdout.split()[:2] == ["preset", bed.driver.preset], chosen
 
 
 def test_count(bed):
@@ -199,6 +201,9 @@ def test_exit(bed):
     job = bed.offer(released=True)
     bed.wait_event("job.finished")
     bed.wait_heard("passed", job)
+    if bed.driver.drains == "single-job":
+        # The next process, as the first one is just ending by itself.
+        bed.wait_event("agent.ready", count=2)
     bed.wait_status("an idle agent", is_idle)
     bed.drain()
     assert drained(bed) == tally(bed, passed=1)
