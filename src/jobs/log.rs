@@ -55,12 +55,15 @@ enum Meaning {
 struct Log {
     detector: DetectorIndex,
     spec: LogDetector,
-    outcomes: VecDeque<(Option<String>, Outcome)>,
+    /// What earlier lines said of jobs that have not ended.
+    outcomes: VecDeque<Said>,
 }
 
 /// What a line says of a job.
 struct Said {
     id: Option<String>,
+    /// Who said it: joins lines of a job where one has no id.
+    worker: Option<String>,
     outcome: Outcome,
 }
 
@@ -182,7 +185,7 @@ impl LineMatcher {
                 Meaning::Outcome(log) => self.logs[log].remember(said),
                 Meaning::Finish(log) => {
                     let log = &mut self.logs[log];
-                    let Said { id, outcome } = log.complete(said);
+                    let Said { id, outcome, .. } = log.complete(said);
                     emit(log.detector, Observation::Finished { id, outcome });
                 }
             }
@@ -191,23 +194,46 @@ impl LineMatcher {
 }
 
 impl Log {
-    fn remember(&mut self, said: Said) {
-        self.outcomes
-            .retain(|(id, _)| said.id.is_none() || *id != said.id);
-        self.outcomes.push_back((said.id, said.outcome));
+    fn remember(&mut self, mut said: Said) {
+        // Lines that name neither are taken in their order.
+        if (&said.id, &said.worker) != (&None, &None)
+            && self.take(|word| word.is_like(&said)).is_some()
+            && said.id.is_none()
+        {
+            // Two workers of one name: nobody knows whose outcome is whose.
+            said.outcome = Outcome::Unknown;
+        }
+        self.outcomes.push_back(said);
         if self.outcomes.len() > MOST_OUTCOMES {
             self.outcomes.pop_front();
         }
     }
 
-    /// Adds what an earlier line said of the outcome.
-    fn complete(&mut self, said: Said) -> Said {
-        let earlier = self.outcomes.iter().position(|(id, _)| *id == said.id);
-        let earlier = earlier.and_then(|at| self.outcomes.remove(at));
-        match (said.outcome, earlier) {
-            (Outcome::Unknown, Some((_, outcome))) => Said { outcome, ..said },
-            _ => said,
-        }
+    /// Adds what earlier lines said of the outcome: one of the job before one of its worker.
+    fn complete(&mut self, mut said: Said) -> Said {
+        let of_job = self.take(|word| word.is_like(&said));
+        let of_worker = self
+            .take(|word| word.id.is_none() && word.worker.is_some() && word.worker == said.worker);
+        let known = |outcome: &Outcome| *outcome != Outcome::Unknown;
+        let all = [Some(said.outcome), of_job, of_worker];
+        said.outcome = all
+            .into_iter()
+            .flatten()
+            .find(known)
+            .unwrap_or(Outcome::Unknown);
+        said
+    }
+
+    fn take(&mut self, which: impl Fn(&Said) -> bool) -> Option<Outcome> {
+        let at = self.outcomes.iter().position(which)?;
+        self.outcomes.remove(at).map(|said| said.outcome)
+    }
+}
+
+impl Said {
+    /// As far as ids can tell, of the same job; without them, of the same worker.
+    fn is_like(&self, other: &Said) -> bool {
+        self.id == other.id && (self.id.is_some() || self.worker == other.worker)
     }
 }
 
@@ -233,6 +259,7 @@ impl Rule {
         let captures = self.pattern.regex.captures(line)?;
         Some(Said {
             id: group(&captures, "id").map(|id| shortened(&id)),
+            worker: group(&captures, "worker").map(|name| shortened(&name)),
             outcome: self.outcome(&captures, None, logs),
         })
     }
@@ -247,13 +274,15 @@ impl Rule {
         }
         let text = fields.field.of(line)?.as_str()?;
         let captures = self.pattern.regex.captures(text.as_bytes())?;
-        let pointed = fields
-            .id
-            .as_ref()
-            .and_then(|pointer| scalar(pointer.of(line)?));
-        let id = pointed.or_else(|| group(&captures, "id"));
+        let find = |pointer: &Option<Pointer>, name| {
+            let pointed = pointer.as_ref();
+            let pointed = pointed.and_then(|pointer| scalar(pointer.of(line)?));
+            let found = pointed.or_else(|| group(&captures, name))?;
+            Some(shortened(&found))
+        };
         Some(Said {
-            id: id.map(|id| shortened(&id)),
+            id: find(&fields.id, "id"),
+            worker: find(&fields.worker, "worker"),
             outcome: self.outcome(&captures, Some((fields, line)), logs),
         })
     }

@@ -129,6 +129,52 @@ fn outcomes_come_from_words_exit_codes_or_earlier_lines() {
 }
 
 #[test]
+fn a_worker_s_line_without_an_id_tells_the_outcome_of_its_job() {
+    let workers = preset(
+        r"
+        [detect.log]
+        start = 'start (?P<id>\d+)$'
+        outcome = ['^(?P<worker>\w+) rc=(?P<exit_code>\d+)$', { regex = 'cancel (?P<id>\d+)$', outcome = 'canceled' }]
+        finish = '^(?P<worker>\w+) end (?P<id>\d+)$'
+        ",
+    );
+    // The last two have the same name, and nobody knows which of them failed.
+    let text = b"a rc=0\nb rc=1\nb end 1\na end 2\na end 3\n\
+        cancel 4\na rc=1\na end 4\na rc=0\na end 5\n\
+        a rc=0\na rc=1\na end 6\na end 7\n";
+    let seen = events(&workers, Stream::Stdout, &[text]);
+    assert_eq!(
+        seen,
+        [
+            "0 finished 1 failed",
+            "0 finished 2 passed",
+            "0 finished 3 unknown",
+            "0 finished 4 canceled",
+            "0 finished 5 passed",
+            "0 finished 6 unknown",
+            "0 finished 7 unknown",
+        ]
+    );
+}
+
+#[test]
+fn outcomes_without_ids_are_taken_in_their_order() {
+    let plain = preset(
+        "[detect.log]\nstart = '^run$'\noutcome = '^rc=(?P<exit_code>.)$'\nfinish = '^end$'",
+    );
+    let text = b"rc=0\nrc=1\nend\nend\nend\n";
+    let seen = events(&plain, Stream::Stdout, &[text]);
+    assert_eq!(
+        seen,
+        [
+            "0 finished  passed",
+            "0 finished  failed",
+            "0 finished  unknown"
+        ]
+    );
+}
+
+#[test]
 fn json_fields_are_pointed_at() {
     let drone = preset(
         r"

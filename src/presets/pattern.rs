@@ -13,7 +13,7 @@ use crate::lifecycle::Outcome;
 use crate::toml_error;
 
 /// The groups that mean something in a pattern's regex.
-const GROUPS: [&str; 3] = ["id", "outcome", "exit_code"];
+const GROUPS: [&str; 4] = ["id", "worker", "outcome", "exit_code"];
 
 /// One kind of line: a regex over a line of text, or over one field of a JSON line.
 #[derive(Debug, Clone)]
@@ -34,6 +34,8 @@ pub struct JsonFields {
     /// What the regex is matched against.
     pub field: Pointer,
     pub id: Option<Pointer>,
+    /// Which of the agent's workers speaks: joins a line without the job's id to its job.
+    pub worker: Option<Pointer>,
     pub outcome: Option<Pointer>,
     pub exit_code: Option<Pointer>,
     /// A line with one of these is no line of the agent's own (it is a job's output, say).
@@ -68,6 +70,7 @@ struct Table {
     regex: Expression,
     field: Option<Pointer>,
     id: Option<Pointer>,
+    worker: Option<Pointer>,
     outcome: Option<Outcome>,
     outcome_field: Option<Pointer>,
     exit_code: Option<Pointer>,
@@ -81,22 +84,26 @@ impl TryFrom<Table> for Pattern {
     fn try_from(table: Table) -> Result<Self, Self::Error> {
         let Table {
             id,
+            worker,
             outcome_field,
             exit_code,
             absent,
             ..
         } = table;
+        let points = [&id, &worker, &outcome_field, &exit_code];
+        let points = points.iter().any(|pointer| pointer.is_some());
         let json = match table.field {
             Some(field) => Some(JsonFields {
                 field,
                 id,
+                worker,
                 outcome: outcome_field,
                 exit_code,
                 absent,
             }),
-            None if id.is_some() || outcome_field.is_some() || exit_code.is_some() => {
+            None if points => {
                 return Err(
-                    "'id', 'outcome_field' and 'exit_code' point into a JSON line: \
+                    "'id', 'worker', 'outcome_field' and 'exit_code' point into a JSON line: \
                             add 'field', or use groups like (?P<id>...) in the regex",
                 );
             }
