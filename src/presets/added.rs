@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer, StrDeserializer};
 use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -59,6 +59,46 @@ impl Added {
         }
         Ok(Added { args, unless })
     }
+}
+
+/// A variable's value, for an agent that has neither the variable nor one of these.
+#[derive(Debug, Clone)]
+pub struct Given {
+    pub value: Template,
+    pub unless: Vec<Source>,
+}
+
+impl<'de> Deserialize<'de> for Given {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        struct Form;
+        impl<'de> Visitor<'de> for Form {
+            type Value = Given;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value, or a table with 'value' and 'unless'")
+            }
+
+            fn visit_str<E: Error>(self, value: &str) -> Result<Given, E> {
+                let value = Template::deserialize(StrDeserializer::new(value))?;
+                let unless = Vec::new();
+                Ok(Given { value, unless })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Given, A::Error> {
+                let RawGiven { value, unless } =
+                    RawGiven::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Given { value, unless })
+            }
+        }
+        input.deserialize_any(Form)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawGiven {
+    value: Template,
+    unless: Vec<Source>,
 }
 
 /// An agent that can be told to end by itself after one job.

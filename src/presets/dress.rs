@@ -6,10 +6,10 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::added::Added;
+use super::added::{Added, Given};
 use super::container::ContainerRun;
 use super::format::Preset;
-use super::source::has_flag;
+use super::source::{Source, has_flag};
 use super::template::Template;
 use super::view::View;
 
@@ -93,14 +93,21 @@ impl Dressing<'_> {
         }
     }
 
-    fn give_default(&mut self, name: &str, value: &Template) {
+    fn give_default(&mut self, name: &str, default: &Given) {
         if self.view.variable(name).is_none()
-            && let Some(filled) = self.filled(value)
+            && !self.is_told(&default.unless)
+            && let Some(filled) = self.filled(&default.value)
         {
             self.view.give(OsStr::new(name), &filled);
             self.defaults.push((name.into(), filled));
-            self.added.push(format!("{name}={value}"));
+            self.added
+                .push(format!("{name}={value}", value = default.value));
         }
+    }
+
+    fn is_told(&self, sources: &[Source]) -> bool {
+        let mut told = sources.iter().map(|source| source.told(self.view));
+        told.any(|told| told.is_some())
     }
 
     fn add(&mut self, group: &Added) {
@@ -111,10 +118,7 @@ impl Dressing<'_> {
         } else {
             self.view.argv.iter().skip(1).any(|word| word == flag)
         };
-        let told = group
-            .unless
-            .iter()
-            .any(|source| source.told(self.view).is_some());
+        let told = self.is_told(&group.unless);
         let words: Option<Vec<_>> = group.args.iter().map(|word| self.filled(word)).collect();
         if let Some(words) = words
             && !is_there

@@ -75,6 +75,21 @@ fn an_argument_that_a_variable_stands_for_is_not_added() {
 }
 
 #[test]
+fn a_variable_that_another_setting_stands_for_is_not_given() {
+    let preset =
+        "[env_default]\nPORT = { value = '1', unless = [{ flag = '--port' }, { env = 'P' }] }";
+    for (line, variables, given) in [
+        ("agent", &[][..], true),
+        ("agent --port 2", &[], false),
+        ("agent", &[("P", "2")], false),
+        ("agent", &[("PORT", "2")], false),
+    ] {
+        let launch = launch(preset, line, variables);
+        assert_eq!(!launch.env.is_empty(), given, "{line} {variables:?}");
+    }
+}
+
+#[test]
 fn nothing_is_added_behind_two_dashes() {
     let (argv, _) = dressed("agent run -- sh --listen", &[]);
     assert_eq!(argv, "agent run --no-color --listen :4711 -- sh --listen");

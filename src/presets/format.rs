@@ -29,8 +29,9 @@
 //!
 //! [env]                                  # forced on the agent
 //! AGENT_DEBUG = "true"
-//! [env_default]                          # given to it unless it has the variable
-//! AGENT_HEALTH = "127.0.0.1:{port}"
+//! [env_default]                          # given to it unless it has the variable; or, as in
+//! AGENT_HEALTH = "127.0.0.1:{port}"      # add_args, a table with a value and Sources of `unless`
+//! AGENT_QUIET = { value = "false", unless = [{ flag = "--verbosity" }] }
 //!
 //! [config]                               # the agent's own configuration file
 //! from = [{ flag = "--config" }]         # Sources; the first that is set
@@ -51,8 +52,9 @@
 //! line = '^connected$'                   # either, whatever is read of the agent
 //!
 //! [[detect.log]]                         # jobs seen in lines; stream or file, as above
-//! # A pattern is a regex with the groups id, outcome and exit_code, or a table: regex; outcome; and
-//! # for JSON lines field, id, outcome_field, exit_code and absent, which are JSON pointers.
+//! # A pattern is a regex with the groups id, worker, outcome and exit_code, or a table: regex;
+//! # outcome; and for JSON lines field, id, worker, outcome_field, exit_code and absent, which are
+//! # JSON pointers. The worker joins an outcome's line without an id to the job's last line.
 //! start = 'job (?P<id>\d+) started$'     # one or a list; so are finish and outcome
 //! finish = { field = "/msg", regex = 'ended$', id = "/job", absent = ["/source"] }
 //! outcome = '^(?P<outcome>\w+) (?P<id>\d+)$'   # an earlier line that says how it will end
@@ -121,7 +123,7 @@ use std::path::PathBuf;
 use regex::bytes::Regex;
 use serde::Deserialize;
 
-use super::added::{Added, SingleJob};
+use super::added::{Added, Given, SingleJob};
 use super::cancel::Cancel;
 use super::choose::WholeName;
 use super::detect::{Detect, On};
@@ -161,7 +163,7 @@ pub struct Preset {
     pub env: BTreeMap<String, Template>,
     /// Given to it unless it has them.
     #[serde(default)]
-    pub env_default: BTreeMap<String, Template>,
+    pub env_default: BTreeMap<String, Given>,
     #[serde(default)]
     pub add_args: Vec<Added>,
     #[serde(default)]
