@@ -76,6 +76,8 @@ use view::World;
 /// In the order of `preset list`; `generic` is what is left.
 const BUILT_IN: &[(&str, &str)] = &[
     ("buildkite", include_str!("buildkite.toml")),
+    ("drone", include_str!("drone.toml")),
+    ("drone-runner", include_str!("drone-runner.toml")),
     ("github", include_str!("github.toml")),
     ("azure", include_str!("azure.toml")),
     ("gitlab", include_str!("gitlab.toml")),

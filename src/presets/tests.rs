@@ -311,10 +311,11 @@ fn buildkite_is_read_off_its_arguments() {
             })
             .collect()
     };
-    assert_eq!(urls(&with(&[])), []);
+    let own = "http://127.0.0.1:{port}/status.json".to_owned();
+    assert_eq!(urls(&with(&[])), [(own, DetectorKind::Census)]);
     let with_page = with(&["--health-check-addr", "127.0.0.1:8080"]);
     let url = "http://127.0.0.1:8080/status.json".to_owned();
-    assert_eq!(urls(&with_page), [(url, DetectorKind::AdvisoryLevel)]);
+    assert_eq!(urls(&with_page), [(url, DetectorKind::Census)]);
     assert_eq!(with_page.hook().0, with_page.detectors().len() - 1);
 
     assert_eq!(preset.drain.step, Step::Signal(Signal::SIGTERM));
