@@ -1,0 +1,126 @@
+"""The real Buildkite agent, in the versions whose lines differ, against a fake Buildkite.
+
+Its jobs run in the real bootstrap, without a checkout.
+"""
+
+from driver import Driver, installed
+from servers.buildkite import BuildkiteServer
+
+
+class Buildkite(Driver):
+    preset = "buildkite"
+    real = True
+    # In the file name of the program, and in the row's name.
+    version = ""
+    # With %spawn, the agent's own lines say which of its workers speaks.
+    agent_name = "agent-%spawn"
+    # Run by the agent after each job.
+    pre_exit = None
+
+    def setup(self):
+        self.server = BuildkiteServer()
+        for name in ("bin", "hooks"):
+            (self.bed.dir / name).mkdir()
+        self.program = self.bed.dir / "bin" / "buildkite-agent"
+        self.program.symlink_to(installed(f"buildkite-agent-{self.version}"))
+        if self.pre_exit:
+            hook = self.bed.dir / "hooks" / "pre-exit"
+            hook.write_text(f"#!/bin/sh\n{self.pre_exit}\n")
+            hook.chmod(0o755)
+
+    def command(self):
+        return [
+            self.program, "start",
+            "--endpoint", f"http://{self.server.address}",
+            "--token", "registration",
+            "--name", self.agent_name,
+            "--build-path", self.bed.dir / "builds",
+            "--hooks-path", self.bed.dir / "hooks",
+            "--plugins-path", self.bed.dir / "plugins",
+            "--shell", "/bin/sh -e -c",
+            *self.arguments(),
+        ]
+
+    def arguments(self):
+        return ["--spawn", str(self.slots)]
+
+    def offer(self, job):
+        self.server.offer(job)
+
+    def heard(self):
+        return self.server.heard()
+
+    def log_id(self, job):
+        return self.server.uuid(job)
+
+    def fake_lines(self):
+        uuid = "00000000-0000-4000-8000-999999999999"
+        return [
+            f"2026-11-21 12:00:00 INFO   agent-1 {said} job {uuid} for build at https://x/1 "
+            for said in ("Starting", "Finished")
+        ] + [
+            '{"ts":"2026-11-21T12:00:00Z","level":"INFO","msg":"%s job %s","agent":"agent-1"}'
+            % (said, uuid)
+            for said in ("Starting", "Finished")
+        ]
+
+    def stop(self):
+        if hasattr(self, "server"):
+            self.server.stop()
+
+
+class Text(Buildkite):
+    """Coloured text on stderr; how many workers it has is in its configuration file."""
+
+    name = "buildkite 3.116.0"
+    version = "3.116"
+
+    def arguments(self):
+        config = self.bed.dir / "buildkite-agent.cfg"
+        config.write_text(f'# As the package installs it.\nspawn="{self.slots}"\n')
+        return ["--config", config]
+
+
+class Json(Buildkite):
+    """JSON on stdout, where the jobs' output is too."""
+
+    name = "buildkite 3.116.0 json"
+    version = "3.116"
+    mixes_output = True
+
+    def arguments(self):
+        return ["--log-format", "json", "--write-job-logs-to-stdout"]
+
+    def env(self):
+        return {"BUILDKITE_AGENT_SPAWN": str(self.slots)}
+
+
+class Hook(Buildkite):
+    """All workers have one name, so that only a hook can tell which job failed."""
+
+    name = "buildkite 3.116.0 hook"
+    version = "3.116"
+    agent_name = "agent"
+
+    def setup(self):
+        self.pre_exit = (f'{self.bed.clockout} job finish "$BUILDKITE_JOB_ID" '
+                         '--exit-code "$BUILDKITE_COMMAND_EXIT_STATUS"')
+        super().setup()
+
+
+class Old(Buildkite):
+    """Its lines name the job only, and it has no status.json."""
+
+    name = "buildkite 3.60.0"
+    version = "3.60"
+
+
+class New(Buildkite):
+    """Its lines have the build's address with the job's id as the fragment."""
+
+    name = "buildkite 3.137.0"
+    version = "3.137"
+
+    def env(self):
+        # Else it asks for a stream first, which the fake server does not have.
+        return {"BUILDKITE_AGENT_PING_MODE": "poll-only"}
