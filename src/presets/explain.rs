@@ -92,7 +92,7 @@ fn start_lines(launch: &Launch) -> Vec<Line> {
     all.extend(launch.added.iter().map(|added| ("adds", added.clone())));
     for standing in launch.requirements() {
         match standing {
-            Standing::Met(what) => all.push(("requires", format!("met: {what}"))),
+            Standing::Met(what) => all.push(("requires", format!("met; else: {what}"))),
             Standing::Unmet(what) => all.push(("requires", format!("NOT MET: {what}"))),
             // It is among the warnings.
             Standing::Unseen(_) => {}
@@ -275,7 +275,7 @@ mod tests {
             slots     1 (assumed; --slots tells)\n\
             config    /nonexistent/a.toml, not read: there is no such file\n\
             adds      DEBUG=true\n          --token ${TOKEN}\n\
-            requires  met: say run\n\
+            requires  met; else: say run\n\
             ready     once started\n\
             jobs      lines of its stderr: count jobs\n          \
                       http://127.0.0.1:80/m: keep the machine busy\n          \
