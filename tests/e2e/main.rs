@@ -15,6 +15,10 @@ mod control;
 mod kill9;
 mod max_jobs;
 mod presets;
+mod presets_bad_input;
+mod presets_container;
+mod presets_seen;
+mod presets_steps;
 #[cfg(feature = "aws")]
 mod retire_ladder;
 #[cfg(feature = "aws")]
