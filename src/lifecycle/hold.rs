@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::agents::Stage;
+use super::cordon::Cordon;
 use super::event::Action;
 use super::limits::Instant;
 use super::{DrainMethod, Lifecycle, Settings};
@@ -19,6 +20,7 @@ pub struct Hold {
     /// It asked for a job then and got none, and has begun none since.
     safe_at: Option<Instant>,
     patience: Patience,
+    pub cordon: Cordon,
 }
 
 /// How long an idle agent is still waited for to show a safe moment.
@@ -39,15 +41,20 @@ impl Hold {
             Patience::Until(at) => patience.is_some_and(|latest| at <= latest),
             Patience::Untried | Patience::Over => true,
         };
-        waits && self.confirms <= 2 && self.safe_at.is_none_or(|at| at <= now)
+        waits
+            && self.cordon.fits(now)
+            && self.confirms <= 2
+            && self.safe_at.is_none_or(|at| at <= now)
     }
 
     /// When it changes by itself.
     pub fn deadline(&self) -> Option<Instant> {
-        match self.patience {
+        let patience = match self.patience {
             Patience::Until(at) => Some(at),
             Patience::Untried | Patience::Over => None,
-        }
+        };
+        let all = [patience, self.cordon.deadline()];
+        all.into_iter().flatten().min()
     }
 
     pub fn safe_window(&mut self, now: Instant) {
@@ -69,7 +76,7 @@ impl Hold {
             self.patience == Patience::Over
                 || self.safe_at.is_some_and(|at| now <= at.after(window.lasts))
         });
-        self.confirms == 0 && safe
+        self.confirms == 0 && self.cordon.releases() && safe
     }
 }
 
@@ -80,6 +87,7 @@ impl Lifecycle {
         agent.stage = Stage::AwaitIdle;
         agent.hold.patience = Patience::Untried;
         self.confirm_idle(at);
+        self.begin_cordon(at);
         self.drain_idle_agents();
     }
 
@@ -120,9 +128,10 @@ impl Lifecycle {
         if matches!(hold.patience, Patience::Until(until) if until <= self.now) {
             hold.patience = Patience::Over;
         }
+        self.fire_cordon_timer(at);
     }
 
-    fn confirm_idle(&mut self, at: usize) {
+    pub(super) fn confirm_idle(&mut self, at: usize) {
         if self.just_sampled || self.settings.sampling.is_none() || !self.has_levels() {
             return;
         }

@@ -10,6 +10,7 @@
 //!   ([`Lifecycle::resume`]).
 
 mod agents;
+mod cordon;
 mod drain;
 mod event;
 mod hold;
@@ -172,7 +173,7 @@ impl Lifecycle {
             }
             Event::Observed(agent, by, seen) => self.observed(agent, by, seen),
             Event::Sampled => self.sampled(),
-            Event::Cordoned(..) => {}
+            Event::Cordoned(agent, done) => self.cordoned(agent, done),
             Event::Drain { reason, deadline } => self.drain(reason, deadline),
             Event::Interrupt => self.interrupt(),
             Event::Quit => {

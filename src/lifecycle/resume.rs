@@ -42,6 +42,7 @@ impl Lifecycle {
             Phase::Gone { .. } => self.act(Action::Exit),
             Phase::Working => self.sample_at = self.settings.sampling.map(|_| now),
         }
+        self.ask_cordons_again();
         // The limits may be others than before.
         self.settle();
         let actions = std::mem::take(&mut self.actions);

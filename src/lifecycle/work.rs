@@ -37,7 +37,12 @@ impl Lifecycle {
             // Who has a job is ready, whatever happened to the line that should have said so.
             self.ready(index);
         }
+        let ended = |change: &Change| matches!(change, Change::Finished { .. });
+        let some_ended = changes.iter().any(ended);
         self.tell(index, changes);
+        if some_ended {
+            self.cordon_after_job(at);
+        }
         self.latest = (self.agents[at].ledger.started() > begun_before).then_some(index);
         let allowed = self.settings.limits.max_jobs.get().unwrap_or(u32::MAX);
         if self.started() > before.max(allowed) {

@@ -44,6 +44,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => agent().prop_map(Event::Spawned),
         1 => (agent(), exit()).prop_map(|(agent, exit)| Event::SpawnFailed(agent, exit)),
         3 => (agent(), exit()).prop_map(|(agent, exit)| Event::Exited(agent, exit)),
+        1 => (agent(), any::<bool>()).prop_map(|(agent, done)| Event::Cordoned(agent, done)),
         6 => (agent(), detector, seen).prop_map(|(n, by, seen)| Event::Observed(n, by, seen)),
         1 => (reason, prop::option::of(at))
             .prop_map(|(reason, deadline)| Event::Drain { reason, deadline }),

@@ -11,10 +11,10 @@ impl World {
                 Action::Spawn(index) => self.spawn(index),
                 Action::Stop(index, stop) => self.stop(index.0 as usize - 1, stop),
                 Action::Sample => self.sample(),
+                Action::Cordon(index) => self.cordon(index),
                 Action::Sweep(_) if self.nature.answers => self.answers.push_back(Event::TreeGone),
                 Action::Retire(reason) => self.retirements.push((self.now, reason)),
                 Action::Sweep(_)
-                | Action::Cordon(_)
                 | Action::PrepareRetire(_)
                 | Action::PowerOff
                 | Action::Exit
@@ -38,6 +38,7 @@ impl World {
             ready: false,
             told: false,
             spent: false,
+            cordoned: false,
             slots: vec![None; self.settings.slots as usize],
         });
         self.news[at].push_back(Event::Spawned(index));
@@ -61,6 +62,7 @@ impl World {
                 let busy = process.slots.iter().any(Option::is_some);
                 let cancels =
                     stop == Stop::Otherwise || self.settings.drain == DrainMethod::WaitIdle;
+                self.cancelled += u32::from(busy && cancels);
                 if !busy || cancels {
                     self.end(at, Exit::Code(0));
                 }
@@ -69,6 +71,25 @@ impl World {
             Stop::Terminate => self.end(at, Exit::Signal(15)),
             Stop::Kill => self.end(at, Exit::Signal(9)),
         }
+    }
+
+    /// The server refuses while a job runs. One may begin before it hears of the cordon.
+    fn cordon(&mut self, index: AgentIndex) {
+        let at = index.0 as usize - 1;
+        let process = self.processes[at].as_ref();
+        let idle = process.is_some_and(|process| process.slots.iter().all(Option::is_none));
+        if idle && self.nature.eager & 1 != 0 {
+            self.turn(at, 0);
+        }
+        if !self.nature.answers {
+            return;
+        }
+        let process = self.processes[at].as_mut();
+        let done = process.is_some_and(|process| {
+            process.cordoned = process.slots.iter().all(Option::is_none) || self.nature.lag;
+            process.cordoned
+        });
+        self.answers.push_back(Event::Cordoned(index, done));
     }
 
     fn sample(&mut self) {

@@ -83,6 +83,41 @@ proptest! {
         }
     }
 
+    /// A cordon, where the server keeps it, makes a drain that cancels as good as one that does
+    /// not: levels are asked after it.
+    #[test]
+    fn a_cordoned_agent_is_never_drained_in_a_job(
+        settings in script::jobs(),
+        window in prop::option::of((1..10_u64).prop_map(Duration::from_secs)),
+        nature in loyal(),
+        steps in script::steps(script::work()),
+    ) {
+        let sampling = Sampling {
+            while_idle: Duration::from_secs(15),
+            while_busy: Duration::from_secs(5),
+        };
+        let settings = Settings {
+            detectors: vec![DetectorKind::Edges, DetectorKind::AdvisoryLevel],
+            sampling: Some(sampling),
+            drain: DrainMethod::WaitIdle,
+            cordon: true,
+            window: window.map(|lasts| Window { lasts, patience: lasts }),
+            limits: only_jobs(1000),
+            ..settings
+        };
+        let mut world = World::new(settings, Nature { answers: true, ..nature });
+        world.plays(&steps);
+        world.blind = false;
+        let reason = Reason::Operator;
+        world.tell(Event::Drain { reason, deadline: None });
+        for _ in 0..20 {
+            world.work(u16::MAX);
+            world.wait(Duration::from_secs(7));
+        }
+        prop_assert_eq!(world.cancelled, 0);
+        prop_assert!(!matches!(world.life.phase(), Phase::Working));
+    }
+
     /// Rule 2 is watched in every world; here worlds in which idle time matters.
     #[test]
     fn idle_is_a_full_idle_time_without_a_job(

@@ -140,8 +140,10 @@ pub fn settings() -> impl Strategy<Value = Settings> {
     let window = window.prop_map(|(lasts, patience)| Window { lasts, patience });
     let window = prop::option::weighted(0.3, window);
     let needs_line = prop::option::weighted(0.3, Just(DrainMethod::WaitIdle));
-    let all = (jobs(), linger, window, needs_line);
-    all.prop_map(|(settings, linger, window, needs_line)| Settings {
+    let cordon = prop::bool::weighted(0.3);
+    let all = (jobs(), linger, window, needs_line, cordon);
+    all.prop_map(|(settings, linger, window, needs_line, cordon)| Settings {
+        cordon,
         linger,
         window,
         needs_line,

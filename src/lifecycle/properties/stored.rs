@@ -74,6 +74,18 @@ fn each_contradiction_is_refused() {
         ("/agents/0/steps/bursts/0/quiet_since", later.clone()),
         ("/agents/0/hold/confirms", json!(3)),
         ("/agents/0/hold/safe_at", later.clone()),
+        (
+            "/agents/0/hold/cordon/step",
+            json!({"Asked": {"until": later, "job_ended": true}}),
+        ),
+        (
+            "/agents/0/hold/cordon/step",
+            json!({"Again": {"at": later}}),
+        ),
+        (
+            "/agents/0/hold/cordon/step",
+            json!({"Settling": {"until": later}}),
+        ),
         ("/agents/0/hold/patience", json!({"Until": later})),
         ("/phase", json!({"Gone": {"reason": "idle"}})),
         (

@@ -64,6 +64,8 @@ pub(super) struct Process {
     pub(super) told: bool,
     /// It began a job.
     pub(super) spent: bool,
+    /// It is given no more jobs.
+    pub(super) cordoned: bool,
     pub(super) slots: Vec<Option<Job>>,
 }
 
@@ -76,6 +78,8 @@ pub struct World {
     /// Jobs that truly began.
     pub jobs: u32,
     pub spawns: u32,
+    /// Drain steps that ended a job.
+    pub cancelled: u32,
     /// When the lifecycle asked to retire, each time.
     pub retirements: Vec<(Instant, Reason)>,
     pub(super) processes: Vec<Option<Process>>,
@@ -100,6 +104,7 @@ impl World {
             nature,
             jobs: 0,
             spawns: 0,
+            cancelled: 0,
             retirements: Vec::new(),
             processes: (0..agents).map(|_| None).collect(),
             news: vec![VecDeque::new(); agents],
@@ -235,7 +240,7 @@ impl World {
         self.nature.lag && self.settings.slots == 1
     }
 
-    fn turn(&mut self, at: usize, slot: usize) {
+    pub(super) fn turn(&mut self, at: usize, slot: usize) {
         let single = self.settings.drain == DrainMethod::SingleJob;
         let stubborn = self.nature.obedience != Obedience::Full;
         let Some(process) = self.processes[at].as_mut().filter(|process| process.ready) else {
@@ -251,7 +256,7 @@ impl World {
             None => {}
         }
         let process = self.processes[at].as_mut().expect("it was there");
-        let takes = (!process.told || stubborn) && !(single && process.spent);
+        let takes = (!process.told || stubborn) && !process.cordoned && !(single && process.spent);
         if takes {
             self.jobs += 1;
             process.spent = true;

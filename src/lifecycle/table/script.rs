@@ -104,6 +104,8 @@ impl Script {
             ["exit", n, ref how @ ..] => Event::Exited(agent(n), exit(how)),
             ["ready", n] => seen(n, Observation::Ready),
             ["armed", n] => seen(n, Observation::DrainArmed),
+            ["cordoned", n] => Event::Cordoned(agent(n), true),
+            ["uncordoned", n] => Event::Cordoned(agent(n), false),
             ["safe", n] => seen(n, Observation::SafeWindow),
             ["start", n, id] => seen(
                 n,
@@ -185,6 +187,7 @@ fn set(settings: &mut Settings, pair: &str) {
                 patience: wait(patience),
             });
         }
+        "cordon" => settings.cordon = value == "yes",
         "linger" => settings.linger = Some(wait()),
         "cancel" => settings.cancel = (value != "none").then(wait),
         "sees-ready" => settings.sees_ready = value == "yes",
@@ -253,6 +256,7 @@ fn action(action: &Action) -> Option<String> {
         Action::PowerOff => "power-off".to_owned(),
         Action::Exit => "leave".to_owned(),
         Action::Report(Report::RaceLost { agent: index }) => agent("lost", index),
+        Action::Report(Report::CordonFailed(index)) => agent("open", index),
         Action::Report(Report::Unkillable(index)) => agent("unkillable", index),
         Action::Report(Report::ReturnedToService { .. }) => "returned".to_owned(),
         Action::Report(_) => return None,
