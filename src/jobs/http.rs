@@ -57,6 +57,13 @@ enum Failure {
     Unreadable,
 }
 
+impl Failure {
+    /// Nobody listens there.
+    fn is_refusal(&self) -> bool {
+        matches!(self, Failure::Request(error) if error.is_connect())
+    }
+}
+
 impl HttpProbe {
     pub fn new(spec: &HttpDetector, target: &Target) -> Result<HttpProbe, reqwest::Error> {
         let client = reqwest::Client::builder()
@@ -75,7 +82,7 @@ impl HttpProbe {
     }
 
     /// How many jobs the page shows now. An optional page that was never there says nothing
-    /// against idle.
+    /// against idle: the agent is too old for it, or could not listen where it was told to.
     pub async fn sample(&self) -> Observation {
         let before = self.history();
         if before == History::Missing {
@@ -94,12 +101,20 @@ impl HttpProbe {
             }
             Err(failure) => {
                 let times = failures.saturating_add(1);
+                let left_out =
+                    self.spec.optional && !once_good && times >= NEWS && failure.is_refusal();
                 // An agent that still starts has no page yet: that is no news.
                 if times == if once_good { 1 } else { NEWS } {
                     let url = &self.target.url;
-                    warn!(url, error = %failure, "detector.failed: it keeps the machine busy");
+                    if left_out {
+                        info!(url, "detector.left_out");
+                    } else {
+                        warn!(url, error = %failure, "detector.failed: it keeps the machine busy");
+                    }
                 }
-                (History::Failing { once_good, times }, None)
+                // It is asked again, in case that it comes yet.
+                let jobs = left_out.then_some(0);
+                (History::Failing { once_good, times }, jobs)
             }
         };
         *self.lock() = now;
@@ -386,6 +401,26 @@ mod tests {
         let good = answer("200 OK", r#"{"running_count":1}"#);
         assert_eq!(samples(&spec, vec![missing()]), [Some(0)]);
         assert_eq!(samples(&spec, vec![good, missing()]), [Some(1), None]);
+    }
+
+    #[test]
+    fn an_optional_page_where_nobody_ever_listened_says_nothing_after_a_while() {
+        let spec: HttpDetector = toml::from_str(&format!("optional = true\n{SPEC}")).expect("good");
+        let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}/", free.local_addr().expect("bound"));
+        drop(free);
+        let probe = HttpProbe::new(&spec, &target(url)).expect("a client");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let all = (0..=NEWS).map(|_| runtime.block_on(probe.sample()));
+        let all: Vec<_> = all.collect();
+        let unknown = Observation::Running { jobs: None };
+        let nothing = Observation::Running { jobs: Some(0) };
+        let (first, last) = all.split_at(NEWS as usize - 1);
+        assert!(first.iter().all(|seen| *seen == unknown), "{all:?}");
+        assert_eq!(last, [nothing.clone(), nothing]);
     }
 
     #[test]
