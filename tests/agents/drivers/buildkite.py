@@ -3,6 +3,8 @@
 Its jobs run in the real bootstrap, without a checkout.
 """
 
+import re
+
 from driver import Driver, installed
 from servers.buildkite import BuildkiteServer
 
@@ -12,8 +14,6 @@ class Buildkite(Driver):
     real = True
     # In the file name of the program, and in the row's name.
     version = ""
-    # With %spawn, the agent's own lines say which of its workers speaks.
-    agent_name = "agent-%spawn"
     # Run by the agent after each job.
     pre_exit = None
 
@@ -33,7 +33,7 @@ class Buildkite(Driver):
             self.program, "start",
             "--endpoint", f"http://{self.server.address}",
             "--token", "registration",
-            "--name", self.agent_name,
+            "--name", "agent-%spawn",
             "--build-path", self.bed.dir / "builds",
             "--hooks-path", self.bed.dir / "hooks",
             "--plugins-path", self.bed.dir / "plugins",
@@ -75,10 +75,13 @@ class Text(Buildkite):
     name = "buildkite 3.116.0"
     version = "3.116"
 
+    def setup(self):
+        super().setup()
+        self.config = self.bed.dir / "buildkite-agent.cfg"
+        self.config.write_text(f'# As the package installs it.\nspawn="{self.slots}"\n')
+
     def arguments(self):
-        config = self.bed.dir / "buildkite-agent.cfg"
-        config.write_text(f'# As the package installs it.\nspawn="{self.slots}"\n')
-        return ["--config", config]
+        return ["--config", self.config]
 
 
 class Json(Buildkite):
@@ -96,16 +99,24 @@ class Json(Buildkite):
 
 
 class Hook(Buildkite):
-    """All workers have one name, so that only a hook can tell which job failed."""
+    """Its log tells no outcomes: the preset is a user's, without them. A hook does."""
 
     name = "buildkite 3.116.0 hook"
     version = "3.116"
-    agent_name = "agent"
 
     def setup(self):
         self.pre_exit = (f'{self.bed.clockout} job finish "$BUILDKITE_JOB_ID" '
                          '--exit-code "$BUILDKITE_COMMAND_EXIT_STATUS"')
         super().setup()
+        built_in = self.bed.ask("preset", "show", "buildkite").stdout
+        silent, changes = re.subn(r"(?ms)^outcome = \[$.*?^\]$", "", built_in)
+        assert changes == 2
+        presets = self.bed.dir / "presets"
+        presets.mkdir()
+        (presets / "buildkite.toml").write_text(silent)
+
+    def env(self):
+        return {"CLOCKOUT_PRESETS_DIR": str(self.bed.dir / "presets")}
 
 
 class Old(Buildkite):

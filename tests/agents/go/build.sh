@@ -8,13 +8,19 @@ set -eu
 out="$(mkdir -p "$1" && cd "$1" && pwd)"
 cd "$(dirname "$0")"
 
+all_exist() {
+    for name in "$@"; do
+        [ -x "$out/$name" ] || return 1
+    done
+}
+
 for module in */go.mod; do
     dir="$(dirname "$module")"
     names="$(sed -n 's|^tool .* // *||p' "$module")"
     [ -n "$names" ] || continue
     sources="$(find "$dir" zzglob -type f | sort | xargs sha256sum | sha256sum)"
     stamp="$out/.$dir.built"
-    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$sources" ]; then
+    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$sources" ] && all_exist $names; then
         continue
     fi
     sed -n 's|^tool \(.*\) // *\(.*\)|\1 \2|p' "$module" | while read -r package name; do

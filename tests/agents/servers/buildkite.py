@@ -22,8 +22,9 @@ class BuildkiteServer(RestServer):
         self.running = {}
         # Agent's token: uuid of the job that it was last handed.
         self.handed = {}
-        # Jobs that an agent asks to accept, and may not.
+        # Jobs that agents may not accept, and that they may not start.
         self.refused = set()
+        self.failing = set()
         # Agent's token: its name.
         self.agents = {}
         super().__init__()
@@ -40,6 +41,12 @@ class BuildkiteServer(RestServer):
         """Offers a job whose acceptance is refused: it was cancelled meanwhile."""
         with self.changed:
             self.refused.add(self.uuid(job))
+            self.waiting.append(job)
+
+    def fail_to_start(self, job):
+        """Offers a job whose start is refused: it was cancelled after its acceptance."""
+        with self.changed:
+            self.failing.add(self.uuid(job))
             self.waiting.append(job)
 
     def answer(self, request):
@@ -94,6 +101,8 @@ class BuildkiteServer(RestServer):
         match request.method, deed:
             case "PUT", "accept":
                 return self.accept(uuid, agent)
+            case "PUT", "start" if uuid in self.failing:
+                return 422, {"message": "this job is not to be started"}
             case "PUT", "start":
                 self.tell(self.running[uuid], "started")
                 return 200, {}
