@@ -31,9 +31,10 @@ class DotnetDriver(Driver):
     def command(self):
         return [self.home / "run.sh"]
 
-    def offer(self, job):
+    def offer(self, job, **more):
         # The names of jobs are whatever their authors like.
-        self.server.offer(job, name=f"test ({job.id}): Job it completed with result: Failed")
+        name = f"test ({job.id}): Job it completed with result: Failed"
+        self.server.offer(job, name=name, **more)
 
     def heard(self):
         return self.server.heard()

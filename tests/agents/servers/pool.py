@@ -44,6 +44,12 @@ class Pool:
             self.offered.append({"id": job.id, "script": job.script, **more})
             self.changed.notify_all()
 
+    def order_update(self):
+        """The next poll returns with the order to become a newer version."""
+        with self.changed:
+            self.offered.insert(0, {"update": True})
+            self.changed.notify_all()
+
     def heard(self):
         with self.changed:
             return list(self.said)
@@ -67,7 +73,8 @@ class Pool:
                     return 204, None
                 if self.offered:
                     job = self.offered.pop(0)
-                    self.assigned[job["id"]] = (session, job)
+                    if "id" in job:
+                        self.assigned[job["id"]] = (session, job)
                     return 200, job
                 # Woken up to see whether the agent is still there.
                 self.changed.wait(0.1)

@@ -52,13 +52,13 @@ class Listener:
         self.worker = worker
         self.lines = lines
         self.once = once
-        # What happens: ("job", job), ("removed",), ("ended", code), ("signal", number).
+        # What happens: ("job", job), ("removed",), ("update",), ("ended", code), ("signal", number).
         self.inbox = queue.SimpleQueue()
         self.stopping = False
         self.may_poll = threading.Semaphore(1)
 
     def run(self):
-        """Its exit status."""
+        """Its exit status: 0, or 3 when it must be started again after an update."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self.signalled)
         say(*self.lines.listening())
@@ -68,6 +68,9 @@ class Listener:
             if what == "removed":
                 print(self.lines.removed(), file=sys.stderr, flush=True)
                 return 0
+            if what == "update":
+                self.call("/leave")
+                return 3
             if what == "job" and self.take(more[0]) and self.once:
                 break
         self.call("/leave")
@@ -88,6 +91,9 @@ class Listener:
             if status == 404:
                 self.inbox.put(("removed",))
                 return
+            if job and job.get("update"):
+                self.inbox.put(("update",))
+                return
             if job:
                 self.inbox.put(("job", job))
             else:
@@ -105,6 +111,11 @@ class Listener:
             self.may_poll.release()
             return False
         say(self.lines.running(job["name"]))
+        if job.get("abandoned"):
+            # The service took it back before the worker was started: no line says so.
+            self.call("/finish", id=job["id"], outcome="lost")
+            self.may_poll.release()
+            return True
         result = self.work(job)
         say(self.lines.completed(job["name"], result))
         outcome = {"Succeeded": "passed", "Failed": "failed", "Canceled": "canceled"}[result]

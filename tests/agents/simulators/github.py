@@ -39,8 +39,12 @@ def main():
     if "remove" in sys.argv:
         return remove(settings)
     dotnet.say("", "\u221a Connected to GitHub", "")
+    once = "--once" in sys.argv
+    if once:
+        dotnet.say("\x1b[33mWarning: '--once' is going to be deprecated in the future, please "
+                   "consider using '--ephemeral' during runner registration.\x1b[0m")
     worker = os.path.join(os.path.dirname(sys.argv[0]), "Runner.Worker")
-    return dotnet.Listener(settings["server"], worker, Lines(), "--once" in sys.argv).run()
+    return dotnet.Listener(settings["server"], worker, Lines(), once).run()
 
 
 def remove(settings):

@@ -1,0 +1,78 @@
+"""What only the simulated runners of GitHub and Azure do; see simulators/dotnet.py."""
+
+import pytest
+
+from bed import Bed
+from drivers.azure import Azure
+from drivers.github import Github, GithubRemoved
+from processes import find_all, read
+from test_agents import drained, is_idle, running, start, tally
+
+BOTH = pytest.mark.parametrize("agent", [Github, Azure],
+                               ids=["github-simulated", "azure-simulated"])
+
+
+@pytest.fixture
+def laid(request):
+    """Makes the test's bed, for a driver."""
+    def lay(agent):
+        request.node.bed = bed = Bed()
+        bed.driver = agent(bed, 1)
+        bed.driver.setup()
+        return bed
+    yield lay
+    request.node.bed.end()
+
+
+@BOTH
+def test_a_job_that_the_service_takes_back_has_ended(agent, laid):
+    """It starts with a line, and ends without one."""
+    bed = laid(agent)
+    start(bed)
+    bed.driver.offer(bed.job(), abandoned=True)
+    bed.wait_event("job.finished", outcome="unknown")
+    after = bed.offer(released=True)
+    bed.wait_event("job.finished", outcome="passed")
+    bed.wait_heard("passed", after)
+    bed.drain()
+    assert drained(bed) == {**tally(bed, passed=1), "started": 2, "unknown": 1}
+
+
+def test_an_update_of_the_simulated_github_runner_is_no_end(laid):
+    """run.sh starts the new listener itself."""
+    bed = laid(Github)
+    start(bed)
+    bed.driver.server.order_update()
+    bed.wait("the second listener",
+             lambda: bed.output().count(b": Listening for Jobs") == 2)
+    job = bed.offer()
+    running(bed, [job])
+    assert len(bed.events("agent.started")) == 1
+    bed.drain()
+    bed.release(job)
+    assert drained(bed) == tally(bed, passed=1)
+
+
+@BOTH
+def test_the_signal_is_for_the_listener_alone(agent, laid):
+    """The job shares its process group, and run.sh would not pass it on."""
+    bed = laid(agent)
+    start(bed)
+    bed.wait_status("an idle agent", is_idle)
+    listener = [pid for pid in find_all(None, bed.driver.home)
+                if read(pid, "comm").strip().endswith(b".Listener")]
+    bed.drain()
+    signalled = bed.wait_event("agent.signalled")
+    assert [int(signalled.pid)] == listener
+    assert drained(bed) == tally(bed)
+
+
+def test_a_removed_simulated_github_runner_gets_no_job(laid):
+    bed = laid(GithubRemoved)
+    start(bed)
+    bed.wait_status("an idle agent", is_idle)
+    bed.drain()
+    late = bed.offer(released=True)
+    assert drained(bed) == tally(bed)
+    assert bed.driver.server.removed
+    assert (late.id, "started") not in bed.driver.heard()
