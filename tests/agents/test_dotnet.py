@@ -72,7 +72,24 @@ def test_a_removed_simulated_github_runner_gets_no_job(laid):
     start(bed)
     bed.wait_status("an idle agent", is_idle)
     bed.drain()
+    bed.wait("the removal", lambda: bed.driver.server.removed)
     late = bed.offer(released=True)
     assert drained(bed) == tally(bed)
-    assert bed.driver.server.removed
     assert (late.id, "started") not in bed.driver.heard()
+
+
+def test_a_simulated_github_runner_that_just_got_a_job_is_not_removed(laid):
+    bed = laid(GithubRemoved)
+    start(bed)
+    bed.wait_status("an idle agent", is_idle)
+    jobs = []
+
+    def give_a_job():
+        jobs.append(bed.offer(released=True))
+        bed.wait_heard("started", jobs[0])
+
+    bed.driver.server.before_removal = give_a_job
+    bed.drain()
+    assert drained(bed) == tally(bed, passed=1)
+    assert bed.driver.server.refused == 1
+    assert (jobs[0].id, "passed") in bed.driver.heard()

@@ -32,6 +32,8 @@ class Pool:
         self.refused = 0
         self.ended = False
         self.on_the_way = on_the_way
+        # What happens when an agent's removal is asked for, before it is answered.
+        self.before_removal = lambda: None
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.pool = self
         self.server.daemon_threads = True
@@ -111,6 +113,7 @@ class Pool:
 
     def remove(self):
         """Refused while a job is with the agent; after that the agent gets none."""
+        self.before_removal()
         with self.changed:
             if self.assigned or self.running:
                 self.refused += 1
