@@ -346,3 +346,7 @@ fn shortened(id: &str) -> String {
 #[cfg(test)]
 #[path = "log_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "log_agents_tests.rs"]
+mod agents_tests;

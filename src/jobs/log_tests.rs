@@ -6,7 +6,7 @@ fn preset(text: &str) -> Preset {
 }
 
 /// What is seen in a text, each as `detector verb id outcome`.
-fn events(preset: &Preset, stream: Stream, chunks: &[&[u8]]) -> Vec<String> {
+pub fn events(preset: &Preset, stream: Stream, chunks: &[&[u8]]) -> Vec<String> {
     let mut matcher = LineMatcher::new(&preset.lines_of(Some(stream)));
     let mut seen = Vec::new();
     for chunk in chunks {

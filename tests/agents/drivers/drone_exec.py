@@ -15,15 +15,16 @@ class DroneExec(Driver):
 
     def setup(self):
         self.server = DroneServer()
+        self.variables = self.bed.dir / "runner.env"
+        self.variables.write_text(f"DRONE_RUNNER_CAPACITY={self.slots}\n")
 
     def command(self):
-        return [installed("drone-runner-exec"), "daemon"]
+        return [installed("drone-runner-exec"), "daemon", self.variables]
 
     def env(self):
         return {
             "DRONE_RPC_HOST": self.server.address,
             "DRONE_RPC_SECRET": "secret",
-            "DRONE_RUNNER_CAPACITY": str(self.slots),
             "DRONE_HTTP_BIND": "127.0.0.1:0",
         }
 

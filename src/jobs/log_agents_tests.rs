@@ -1,0 +1,163 @@
+//! Lines as agents printed them, cut to what matters, and what the built-in presets see there.
+
+use super::tests::events;
+use crate::presets::{self, Stream};
+
+const ONE: &str = "00000000-0000-4000-8000-000000000001";
+const TWO: &str = "00000000-0000-4000-8000-000000000002";
+
+/// v3.116.0 with `--spawn 3`: the jobs end with 3, with 0, and cancelled.
+#[test]
+fn buildkite_tells_outcomes_by_the_worker_s_exit_status() {
+    let line = |said: &str| {
+        format!(
+            "\x1b[38;5;48m2026-11-21 15:50:34 INFO  \x1b[0m \x1b[38;5;243m{said}\x1b[0m \n",
+            said = said.replacen(' ', "\x1b[0m \x1b[0m", 1)
+        )
+    };
+    let url = "for build at https://buildkite.example/org/pipeline/builds/1";
+    let text = [
+        line(&format!("a-1 Starting job {ONE} {url}")),
+        line("a-1 [Process] Process is running with PID: 432"),
+        line(&format!("a-3 Starting job {TWO} {url}")),
+        line("a-1 Process with PID: 432 finished with Exit Status: 3, Signal: nil"),
+        line("a-3 Process with PID: 471 finished with Exit Status: 0, Signal: nil"),
+        line(&format!("a-3 Finished job {TWO} {url}")),
+        line(&format!("a-1 Finished job {ONE} {url}")),
+        line(&format!("a-1 Starting job {ONE} {url}")),
+        line(&format!(
+            "a-1 Canceling job {ONE} with a signal grace period of 9s (agent is stopping)"
+        )),
+        line("a-1 Process with PID: 1601 finished with Exit Status: -1, Signal: SIGTERM"),
+        line(&format!("a-1 Finished job {ONE} {url}")),
+    ]
+    .concat();
+    let buildkite = presets::load("buildkite").expect("built in");
+    assert_eq!(
+        events(&buildkite, Stream::Stderr, &[text.as_bytes()]),
+        [
+            format!("0 started {ONE}"),
+            format!("0 started {TWO}"),
+            format!("0 finished {TWO} passed"),
+            format!("0 finished {ONE} failed"),
+            format!("0 started {ONE}"),
+            format!("0 finished {ONE} canceled"),
+        ]
+    );
+}
+
+/// v3.137.0 with `--log-format json`.
+#[test]
+fn buildkite_tells_outcomes_in_json_too() {
+    let line = |msg: &str, more: &str| {
+        format!("{{\"ts\":\"2026-11-21T15:55:08Z\",\"level\":\"INFO\",\"msg\":\"{msg}\"{more}}}\n")
+    };
+    let agent = ",\"agent\":\"a-1\"";
+    let status = |code: i32| {
+        format!("Process with PID: 19279 finished with Exit Status: {code}, Signal: nil")
+    };
+    let url = "https://buildkite.example/org/pipeline/builds/1";
+    let text = [
+        line(&format!("Starting job at {url}#{ONE}"), agent),
+        line(&status(1), agent),
+        line(&status(0), &format!("{agent},\"source\":\"job\"")),
+        line(&format!("Finished job at {url}#{ONE}"), agent),
+        line(&format!("Starting job at {url}#{TWO}"), agent),
+        line(
+            &format!("Canceling job {TWO} with a signal grace period of 9s (agent is stopping)"),
+            agent,
+        ),
+        line(&status(-1), agent),
+        line(&format!("Finished job at {url}#{TWO}"), agent),
+    ]
+    .concat();
+    let buildkite = presets::load("buildkite").expect("built in");
+    assert_eq!(
+        events(&buildkite, Stream::Stdout, &[text.as_bytes()]),
+        [
+            format!("1 started {ONE}"),
+            format!("1 finished {ONE} failed"),
+            format!("1 started {TWO}"),
+            format!("1 finished {TWO} canceled"),
+        ]
+    );
+}
+
+/// drone-runner-exec v1.0.0-beta.10, and the errors after which a stage is over.
+#[test]
+fn drone_runners_stages_end_in_each_of_their_ways() {
+    let accepted = r#"time="2026-11-21T15:46:44Z" level=debug msg="stage accepted" stage.id=1 stage.name=default stage.number=1 thread=1"#;
+    let more = "build.id=1 build.number=1 repo.id=1 repo.name=hello stage.id=1 stage.name=default stage.number=1 thread=1";
+    let mut text = format!(
+        "time=\"2026-11-21T15:46:43Z\" level=info msg=\"polling the remote server\" capacity=3\n\
+         {accepted}\n\
+         time=\"2026-11-21T15:46:44Z\" level=debug msg=\"updated stage to running\" {more}\n\
+         time=\"2026-11-21T15:46:49Z\" level=debug msg=\"updated stage to complete\" duration=5 {more}\n"
+    );
+    let errors = [
+        "cannot get stage details",
+        "cannot process stage, access denied",
+        "cannot parse configuration file",
+        "cannot update stage",
+    ];
+    for error in errors {
+        text += &format!(
+            "{accepted}\ntime=\"2026-11-21T15:46:49Z\" level=error msg=\"{error}\" error=\"x stage.id=9 \\\" stage.id=8 y\" {more}\n"
+        );
+    }
+    let runner = presets::load("drone-runner").expect("built in");
+    let mut expected = vec!["ready"];
+    for _ in 0..=errors.len() {
+        expected.extend(["0 started 1", "0 finished 1 unknown"]);
+    }
+    assert_eq!(
+        events(&runner, Stream::Stderr, &[text.as_bytes()]),
+        expected
+    );
+}
+
+/// drone-agent v0.8.10; the last has no Docker daemon.
+#[test]
+fn drone_0_8_tells_exit_codes() {
+    let text = br#"{"time":"t","level":"debug","message":"request next execution"}
+{"time":"t","level":"debug","repo":"o/r","build":"12","id":"34","message":"received execution"}
+{"time":"t","level":"debug","repo":"o/r","build":"12","id":"34","error":"","exit_code":1,"message":"pipeline complete"}
+{"time":"t","level":"debug","repo":"o/r","build":"12","id":"34","error":"","exit_code":1,"message":"updating pipeline status"}
+{"time":"t","level":"debug","repo":"o/r","build":"12","id":"34","message":"updating pipeline status complete"}
+{"time":"t","level":"debug","repo":"o/r","build":"13","id":"35","message":"received execution"}
+{"time":"t","level":"error","repo":"o/r","build":"13","id":"35","error":"x","message":"cannot create docker client"}
+"#;
+    let agent = presets::load("drone").expect("built in");
+    assert_eq!(
+        events(&agent, Stream::Stderr, &[text]),
+        [
+            "ready",
+            "0 started 34",
+            "0 finished 34 failed",
+            "0 started 35",
+            "0 finished 35 unknown",
+        ]
+    );
+}
+
+/// drone-agent v1.6.5.
+#[test]
+fn drone_1_tells_what_failed() {
+    let text = br#"{"arch":"amd64","level":"debug","machine":"m","msg":"runner: polling queue","os":"linux","time":"t"}
+{"arch":"amd64","build":7,"level":"info","machine":"m","msg":"runner: start execution","os":"linux","repo":"o/r","stage":1,"stage-id":5,"time":"t"}
+{"arch":"amd64","build":7,"error":null,"level":"info","machine":"m","msg":"runner: execution complete","os":"linux","repo":"o/r","stage":1,"stage-id":5,"time":"t"}
+{"arch":"amd64","build":8,"level":"info","machine":"m","msg":"runner: start execution","os":"linux","repo":"o/r","stage":1,"stage-id":6,"time":"t"}
+{"arch":"amd64","build":8,"error":"run : exit code 3","level":"info","machine":"m","msg":"runner: execution failed","os":"linux","repo":"o/r","stage":1,"stage-id":6,"time":"t"}
+"#;
+    let agent = presets::load("drone").expect("built in");
+    assert_eq!(
+        events(&agent, Stream::Stderr, &[text]),
+        [
+            "ready",
+            "1 started 5",
+            "1 finished 5 passed",
+            "1 started 6",
+            "1 finished 6 failed",
+        ]
+    );
+}
