@@ -6,20 +6,20 @@
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::unistd::chown;
+use nix::unistd::fchown;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
 use super::commands::Order;
 use super::input::Input;
 use super::{Supervisor, clock};
-use crate::agent::Spec;
+use crate::agent::{Spec, User};
 use crate::config::Config;
 use crate::instance::no_input;
 use crate::lifecycle::{AgentIndex, Event, Exit};
@@ -52,22 +52,41 @@ pub struct Ending {
 /// A file that is not there, where the agent's user can make one. Without a place for it the
 /// agent works all the same.
 pub fn new_cidfile(config: &Config, agent: AgentIndex) -> Option<PathBuf> {
-    let mut dir = config.socket.clone().into_os_string();
-    dir.push(".containers");
-    let dir = PathBuf::from(dir);
-    let made = match fs::DirBuilder::new().mode(0o700).create(&dir) {
-        Ok(()) => config.user.as_ref().map_or(Ok(()), |user| {
-            chown(&dir, Some(user.uid), Some(user.gid)).map_err(Into::into)
-        }),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
-    };
-    if let Err(error) = made {
+    let dir = cidfiles(config);
+    if let Err(error) = make_dir(&dir, config.user.as_ref()) {
         warn!(dir = %dir.display(), %error, "container.untraced: it may outlive its client");
         return None;
     }
     let now = clock::now().0.as_nanos();
     Some(dir.join(format!("{agent}-{now}")))
+}
+
+/// Where they are, beside the socket: nobody else can make anything there.
+fn cidfiles(config: &Config) -> PathBuf {
+    let mut dir = config.socket.clone().into_os_string();
+    dir.push(".containers");
+    dir.into()
+}
+
+fn make_dir(dir: &Path, user: Option<&User>) -> io::Result<()> {
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    if let Some(user) = user {
+        // It may be there from a run with another user.
+        let dir = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW)
+            .open(dir)?;
+        fchown(&dir, Some(user.uid), Some(user.gid))?;
+    }
+    Ok(())
+}
+
+/// A supervisor that ends leaves nothing behind.
+pub fn clean_up(config: &Config) {
+    let _ = fs::remove_dir(cidfiles(config));
 }
 
 impl Container {

@@ -425,6 +425,7 @@ impl Supervisor {
     /// A machine that stays keeps nothing that would keep a next supervisor from working.
     fn clean_up(&mut self) {
         self.tree.remove_cgroups();
+        container::clean_up(&self.config);
         if self.stays {
             self.machine.forget();
             if let Some(state) = &self.state {

@@ -145,3 +145,26 @@ fn an_agent_that_never_said_that_it_survives_its_drain_is_drained_otherwise() {
         assert_eq!(warned, signal == "SIGTERM", "{}", run.stderr());
     }
 }
+
+#[test]
+fn an_idle_agent_is_told_when_it_certainly_takes_no_job() {
+    let bed = TestBed::new();
+    bed.write(
+        "presets/polling.toml",
+        "[drain]\nmethod = \"wait-idle\"\nsignal = \"TERM\"\n\
+         window = { line = '^no job$', lasts = \"60s\", patience = \"600s\" }\n",
+    );
+    let go_on = bed.path("go-on").display().to_string();
+    let agent = sh(&format!(
+        "trap 'exit 0' TERM; echo asked; until test -e {go_on}; do sleep 0.1; done; \
+         echo no job; while :; do sleep 0.1; done"
+    ));
+    let run = bed.run("--retire exit --preset polling", &agent);
+    run.wait_event("agent.ready");
+    bed.call("drain --deadline 500s");
+    bed.call("status");
+    assert!(run.events("agent.signalled").is_empty());
+    bed.write("go-on", "");
+    is_ended(&run);
+    assert_eq!(run.events("agent.signalled").len(), 1);
+}
