@@ -25,6 +25,8 @@ PATIENCE = 60
 LOOK = 0.03
 LOG_LINE = re.compile(rb'\{"timestamp":"\d{4}-.*')
 EVENT = re.compile(r"([a-z]+\.[a-z_]+)(?::|$)")
+# A field that the log calls otherwise.
+LOGGED_AS = {"id": "job"}
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -59,10 +61,6 @@ class Event:
 
     def __repr__(self):
         return json.dumps(self.fields)
-
-
-# A field that the log calls otherwise.
-LOGGED_AS = {"id": "job"}
 
 
 class Bed:

@@ -1,6 +1,7 @@
 """Which agents the scenarios run with, the limits of each test, and the table at the end."""
 
 import signal
+from contextlib import contextmanager
 
 import pytest
 
@@ -8,13 +9,12 @@ import driver as driver_module
 from bed import Bed
 from table import Cells
 
-# In seconds, of a test, more for each drain of a race, and of the clean-up. Far more than a slow
-# machine needs: every wait in a test has a limit of its own.
+# In seconds, for a test and more for each drain of a race. Far more than a slow machine needs:
+# every wait in a test has a limit of its own.
+SETUP_LIMIT = 120
 TEST_LIMIT = 300
 DRAIN_LIMIT = 10
 END_LIMIT = 60
-
-
 # Ways to drain in which an idle agent can be given a job in the wrong moment.
 RACY = ("wait-idle", "single-job")
 
@@ -65,7 +65,7 @@ def new_bed(row, request):
             bed.end()
 
     yield make
-    limited(end, END_LIMIT)
+    end()
 
 
 @pytest.fixture
@@ -79,34 +79,35 @@ def measured(request):
     return lambda text: request.node.user_properties.append(("measured", text))
 
 
-class TookTooLong(BaseException):
-    """Not an Exception: nothing that a test calls may take it for its own failure."""
-
-
-def limited(call, limit):
+@contextmanager
+def at_most(seconds, what):
+    """Fails the test that takes longer, wherever it hangs. Not for use within itself."""
     def give_up(*_):
-        raise TookTooLong(f"more than {limit} s")
-    previous = signal.signal(signal.SIGALRM, give_up)
-    signal.setitimer(signal.ITIMER_REAL, limit)
+        pytest.fail(f"{what} took more than {seconds} s")
+    signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        return call()
+        yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_pyfunc_call(pyfuncitem):
-    limit = TEST_LIMIT + DRAIN_LIMIT * pyfuncitem.config.option.races
-
-    def give_up(*_):
-        pytest.fail(f"the test took more than {limit} s")
-    signal.signal(signal.SIGALRM, give_up)
-    signal.setitimer(signal.ITIMER_REAL, limit)
-    try:
+def pytest_runtest_setup(item):
+    with at_most(SETUP_LIMIT, "setting up"):
         return (yield)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    with at_most(TEST_LIMIT + DRAIN_LIMIT * item.config.option.races, "the test"):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item):
+    with at_most(END_LIMIT, "cleaning up"):
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
