@@ -67,6 +67,20 @@ def test_the_signal_is_for_the_listener_alone(agent, laid):
     assert drained(bed) == tally(bed)
 
 
+class Ephemeral(Github):
+    name = ""
+    settings = {"ephemeral": True}
+
+
+def test_a_simulated_ephemeral_github_runner_has_the_one_job_of_max_jobs(laid):
+    bed = laid(Ephemeral)
+    bed.start(bed.driver, max_jobs=1)
+    for _ in range(2):
+        bed.offer(released=True)
+    assert drained(bed) == tally(bed, passed=1)
+    assert len(bed.ids("start")) == len(bed.events("agent.started")) == 1
+
+
 def test_a_removed_simulated_github_runner_gets_no_job(laid):
     bed = laid(GithubRemoved)
     start(bed)

@@ -17,6 +17,8 @@ class DotnetDriver(Driver):
     # The simulator, and what its programs are called.
     simulator = ""
     programs = ()
+    # Further settings of the simulator.
+    settings = {}
     slots = (1,)
 
     def setup(self):
@@ -25,7 +27,7 @@ class DotnetDriver(Driver):
         for program in self.programs:
             install.program(self.simulator, self.home / "bin" / program)
         self.server = Pool(ON_THE_WAY)
-        about = {"server": self.server.url, "remove_token": REMOVE_TOKEN}
+        about = {"server": self.server.url, "remove_token": REMOVE_TOKEN, **self.settings}
         (self.home / "simulator.json").write_text(json.dumps(about))
 
     def command(self):

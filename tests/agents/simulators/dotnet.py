@@ -55,6 +55,7 @@ class Listener:
         # What happens: ("job", job), ("removed",), ("update",), ("ended", code), ("signal", number).
         self.inbox = queue.SimpleQueue()
         self.stopping = False
+        self.had_job = False
         self.may_poll = threading.Semaphore(1)
 
     def run(self):
@@ -71,8 +72,10 @@ class Listener:
             if what == "update":
                 self.call("/leave")
                 return 3
-            if what == "job" and self.take(more[0]) and self.once:
-                break
+            if what == "job" and self.take(more[0]):
+                self.had_job = True
+                if self.once:
+                    break
         self.call("/leave")
         return 0
 
@@ -177,6 +180,16 @@ def cancel_when_told(step):
     step.kill()
 
 
+def settings_file(program):
+    return Path(program).resolve().parent.parent / "simulator.json"
+
+
 def settings(program):
     """What the driver wrote beside the agent's directory bin/."""
-    return json.loads((Path(program).resolve().parent.parent / "simulator.json").read_text())
+    return json.loads(settings_file(program).read_text())
+
+
+def forget(program):
+    """The local configuration is deleted."""
+    file = settings_file(program)
+    file.write_text(json.dumps({**settings(program), "used": True}))

@@ -36,15 +36,24 @@ def main():
     if program == "Runner.Worker":
         return dotnet.work()
     settings = dotnet.settings(sys.argv[0])
+    if settings.get("used"):
+        print("\x1b[31mRunner is not configured.\x1b[0m", file=sys.stderr)
+        return 1
     if "remove" in sys.argv:
         return remove(settings)
     dotnet.say("", "\u221a Connected to GitHub", "")
-    once = "--once" in sys.argv
-    if once:
+    # Set by `config.sh --ephemeral`: it is good for one job, whatever it is told.
+    ephemeral = settings.get("ephemeral", False)
+    if "--once" in sys.argv:
         dotnet.say("\x1b[33mWarning: '--once' is going to be deprecated in the future, please "
                    "consider using '--ephemeral' during runner registration.\x1b[0m")
     worker = os.path.join(os.path.dirname(sys.argv[0]), "Runner.Worker")
-    return dotnet.Listener(settings["server"], worker, Lines(), once).run()
+    once = ephemeral or "--once" in sys.argv
+    listener = dotnet.Listener(settings["server"], worker, Lines(), once)
+    status = listener.run()
+    if ephemeral and listener.had_job:
+        dotnet.forget(sys.argv[0])
+    return status
 
 
 def remove(settings):
