@@ -22,6 +22,20 @@ class GithubListener(Github):
         return [self.home / "bin" / "Runner.Listener", "run"]
 
 
+class GithubHooks(Github):
+    """Its hooks give each job the id that its lines have not."""
+
+    name = "github 2.336 hooks"
+
+    def env(self):
+        hooks = {}
+        for when, verb in (("STARTED", "start"), ("COMPLETED", "finish")):
+            script = self.bed.dir / f"{verb}.sh"
+            script.write_text(f'{self.bed.clockout} job {verb} --strict "$GITHUB_RUN_ID"\n')
+            hooks[f"ACTIONS_RUNNER_HOOK_JOB_{when}"] = str(script)
+        return hooks
+
+
 class GithubRemoved(Github):
     """With a token, the server is asked to remove the runner, which it refuses while it is busy."""
 

@@ -151,15 +151,23 @@ def stamp():
     return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime())
 
 
-def work():
-    """The worker: runs one script, its output goes to the server, never to the agent's own."""
-    script = sys.argv[2]
+def work(hooks=(None, None)):
+    """The worker: runs one script, its output goes to the server, never to the agent's own.
+    `hooks` are scripts for bash, or None: a failure of one is a failure of the job."""
+    script, id = sys.argv[2:4]
     # Its terminal's handler keeps it alive; the listener tells it what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    step = subprocess.Popen([script], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                            stderr=subprocess.DEVNULL, preexec_fn=deaf_no_more)
-    threading.Thread(target=cancel_when_told, args=(step,), daemon=True).start()
-    return step.wait()
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL,
+             "stderr": subprocess.DEVNULL, "preexec_fn": deaf_no_more,
+             "env": {**os.environ, "GITHUB_RUN_ID": id}}
+    before, after = hooks
+    failed = before and subprocess.call(["bash", "-e", before], **quiet)
+    if not failed:
+        step = subprocess.Popen([script], **quiet)
+        threading.Thread(target=cancel_when_told, args=(step,), daemon=True).start()
+        failed = step.wait()
+    failed = (after and subprocess.call(["bash", "-e", after], **quiet)) or failed
+    return 1 if failed else 0
 
 
 def deaf_no_more():

@@ -34,7 +34,8 @@ class Lines:
 def main():
     program = os.path.basename(sys.argv[0])
     if program == "Runner.Worker":
-        return dotnet.work()
+        hooks = "ACTIONS_RUNNER_HOOK_JOB_STARTED", "ACTIONS_RUNNER_HOOK_JOB_COMPLETED"
+        return dotnet.work([os.environ.get(hook) for hook in hooks])
     settings = dotnet.settings(sys.argv[0])
     if settings.get("used"):
         print("\x1b[31mRunner is not configured.\x1b[0m", file=sys.stderr)
