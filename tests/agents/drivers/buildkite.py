@@ -3,6 +3,7 @@
 Its jobs run in the real bootstrap, without a checkout.
 """
 
+import json
 import re
 
 from driver import Driver, installed
@@ -14,8 +15,8 @@ class Buildkite(Driver):
     real = True
     # In the file name of the program, and in the row's name.
     version = ""
-    # Run by the agent after each job.
-    pre_exit = None
+    # The agent's hooks: name, shell command.
+    hooks = {}
 
     def setup(self):
         self.server = BuildkiteServer()
@@ -23,9 +24,9 @@ class Buildkite(Driver):
             (self.bed.dir / name).mkdir()
         self.program = self.bed.dir / "bin" / "buildkite-agent"
         self.program.symlink_to(installed(f"buildkite-agent-{self.version}"))
-        if self.pre_exit:
-            hook = self.bed.dir / "hooks" / "pre-exit"
-            hook.write_text(f"#!/bin/sh\n{self.pre_exit}\n")
+        for name, command in self.hooks.items():
+            hook = self.bed.dir / "hooks" / name
+            hook.write_text(f"#!/bin/sh\n{command}\n")
             hook.chmod(0o755)
 
     def command(self):
@@ -54,15 +55,15 @@ class Buildkite(Driver):
         return self.server.uuid(job)
 
     def fake_lines(self):
-        uuid = "00000000-0000-4000-8000-999999999999"
-        return [
-            f"2026-11-21 12:00:00 INFO   agent-1 {said} job {uuid} for build at https://x/1 "
-            for said in ("Starting", "Finished")
-        ] + [
-            '{"ts":"2026-11-21T12:00:00Z","level":"INFO","msg":"%s job %s","agent":"agent-1"}'
-            % (said, uuid)
-            for said in ("Starting", "Finished")
-        ]
+        """Each of them alone, and in both forms of a log. The first job's id is known."""
+        uuid = "00000000-0000-4000-8000-000000000001"
+        said = [f"Finished job {uuid}", f"Finished job at https://b/1#{uuid}",
+                "Starting job 00000000-0000-4000-8000-999999999999",
+                "Process with PID: 1 finished with Exit Status: 1, Signal: nil"]
+        text = [f"2026-11-21 12:00:00 INFO   agent-1 {line} " for line in said]
+        js = [json.dumps({"ts": "2026-11-21T12:00:00Z", "level": "INFO", "msg": line,
+                          "agent": "agent-1"}) for line in said]
+        return said + text + js
 
     def stop(self):
         if hasattr(self, "server"):
@@ -105,8 +106,9 @@ class Hook(Buildkite):
     version = "3.116"
 
     def setup(self):
-        self.pre_exit = (f'{self.bed.clockout} job finish "$BUILDKITE_JOB_ID" '
-                         '--exit-code "$BUILDKITE_COMMAND_EXIT_STATUS"')
+        report = (f'{self.bed.clockout} job finish "$BUILDKITE_JOB_ID" '
+                  '--exit-code "$BUILDKITE_COMMAND_EXIT_STATUS"')
+        self.hooks = {"pre-exit": report}
         super().setup()
         built_in = self.bed.ask("preset", "show", "buildkite").stdout
         silent, changes = re.subn(r"(?ms)^outcome = \[$.*?^\]$", "", built_in)
