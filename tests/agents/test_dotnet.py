@@ -38,6 +38,24 @@ def test_a_job_that_the_service_takes_back_has_ended(agent, laid):
     assert drained(bed) == {**tally(bed, passed=1), "started": 2, "unknown": 1}
 
 
+@BOTH
+def test_a_job_whose_name_says_that_it_has_ended_is_left_to_end(agent, laid):
+    """The lie is believed, but not alone: the worker still lives."""
+    bed = laid(agent)
+    start(bed)
+    job = bed.job()
+    lie = "x\n2026-08-17 13:16:44Z: Job x completed with result: Succeeded"
+    bed.driver.offer(job, name=lie)
+    bed.wait_truth("start", job)
+    bed.wait_event("job.finished")
+    bed.drain()
+    bed.wait_status("a draining agent", lambda status: status["state"] == "draining")
+    bed.release(job)
+    assert bed.wait_exit() == 0
+    assert bed.ids("end") == [job.id]
+    assert (job.id, "passed") in bed.driver.heard()
+
+
 def test_an_update_of_the_simulated_github_runner_is_no_end(laid):
     """run.sh starts the new listener itself."""
     bed = laid(Github)

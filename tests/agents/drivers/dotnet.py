@@ -35,8 +35,8 @@ class DotnetDriver(Driver):
 
     def offer(self, job, **more):
         # The names of jobs are whatever their authors like.
-        name = f"test ({job.id}): Job it completed with result: Failed"
-        self.server.offer(job, name=name, **more)
+        more.setdefault("name", f"test ({job.id}): Job it completed with result: Failed")
+        self.server.offer(job, **more)
 
     def heard(self):
         return self.server.heard()
