@@ -255,8 +255,11 @@ impl Ledger {
         let mine = |job: &Job| job.began & bit != 0 && job.ended & bit == 0;
         let mut changes = Vec::new();
         while self.open.iter().filter(|job| mine(job)).count() >= slots as usize {
-            let oldest = self.open.iter().position(mine);
-            changes.push(self.close(oldest.expect("counted above")));
+            // One that somebody else saw end, else the oldest.
+            let over = |job: &Job| mine(job) && job.ended != 0;
+            let position = self.open.iter().position(over);
+            let position = position.or_else(|| self.open.iter().position(mine));
+            changes.push(self.close(position.expect("counted above")));
         }
         changes
     }

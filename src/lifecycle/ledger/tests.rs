@@ -317,3 +317,20 @@ fn a_job_that_a_counting_level_shows_is_not_over() {
         assert_eq!(l.level(COUNT, Some(0)), [], "another census shows it");
     }
 }
+
+#[test]
+fn a_start_beyond_the_slots_closes_the_job_that_a_hook_saw_end() {
+    use DetectorKind::*;
+    let mut l = Ledger::new(&[Edges, AdvisoryEdges], Some(2));
+    l.start(LOG, id("a"));
+    l.start(LOG, id("b"));
+    assert_eq!(l.finish(HOOK, id("b"), Outcome::Failed), []);
+    let (id_b, outcome) = (id("b"), Outcome::Failed);
+    assert_eq!(
+        l.start(LOG, id("c")),
+        [
+            Change::Finished { id: id_b, outcome },
+            Change::Started { id: id("c") }
+        ]
+    );
+}
