@@ -28,6 +28,7 @@ impl Lifecycle {
             return;
         }
         let before = self.started();
+        let was_idle = self.running() == 0;
         let begun_before = self.agents[at].ledger.started();
         let changes = match seen {
             Observation::Ready => return self.ready(index),
@@ -42,6 +43,9 @@ impl Lifecycle {
         self.tell(index, changes);
         if some_ended {
             self.cordon_after_job(at);
+        }
+        if was_idle && self.running() > 0 {
+            self.hasten_sample();
         }
         self.latest = (self.agents[at].ledger.started() > begun_before).then_some(index);
         let allowed = self.settings.limits.max_jobs.get().unwrap_or(u32::MAX);
@@ -104,10 +108,13 @@ impl Lifecycle {
             Exit::Unknown => single && stage.was_ready(),
         };
         let crashed = !asked && !clean && !self.settings.pass_through;
+        let method = self.agents[at].drain_method(&self.settings);
         let outcome = match stage {
             Stage::Cancelling { .. } | Stage::Killing { .. } | Stage::Terminating { .. } => {
                 Outcome::Canceled
             }
+            // Its drain let it finish them, and it ended well.
+            Stage::AwaitExit if clean && method == DrainMethod::Signal => Outcome::Unknown,
             _ if single && clean => Outcome::Unknown,
             _ => Outcome::Lost,
         };
@@ -377,6 +384,13 @@ impl Lifecycle {
     fn idle_reached(&mut self) {
         self.report(Report::LimitReached(Reason::Idle));
         self.drain(Reason::Idle, None);
+    }
+
+    /// The next sample was put off as far as an idle machine can wait.
+    fn hasten_sample(&mut self) {
+        if let (Some(at), Some(rates)) = (self.sample_at, self.settings.sampling) {
+            self.sample_at = Some(at.min(self.now.after(rates.while_busy)));
+        }
     }
 
     pub(super) fn sample(&mut self) {

@@ -114,3 +114,41 @@ fn a_census_may_close_the_job_that_a_drain_waits_for() {
     ",
         );
 }
+
+#[test]
+fn a_job_that_was_open_when_a_drained_agent_ended_well_is_not_lost() {
+    let drained = |settings: &str, exit: &str| {
+        let mut script = one().with("detectors=log,census sample=60").with(settings);
+        script.plays(&format!(
+            "
+      0 | new                  -> spawn 1                   ; starting, 300
+      1 | start 1              -> sample                    ; busy 1, 61
+      5 | drain operator       -> drain 1, prepare operator ; draining operator by 3605, 61
+      9 | exit 1 {exit}        -> sweep terminate           ; sweeping operator, 11
+    "
+        ));
+        (script.tally().unknown, script.tally().lost)
+    };
+    assert_eq!(drained("", "0"), (1, 0));
+    assert_eq!(drained("exit-ok=1", "1"), (1, 0));
+    assert_eq!(drained("", "1"), (0, 1));
+    assert_eq!(drained("", "signal 9"), (0, 1));
+}
+
+#[test]
+fn the_first_job_hastens_the_sample_that_shows_its_end() {
+    one().with("detectors=log,census sample=60,1").plays(
+        "
+      0 | new                  -> spawn 1                   ; starting, 300
+      1 | ready 1              -> sample                    ; idle since 1, 61
+      1 | level 1 0            ->                           ; idle since 1, 61
+      1 | sampled              ->                           ; idle since 1, 61
+      9 | start 1              ->                           ; busy 1, 10
+     10 | tick                 -> sample                    ; busy 1, 11
+     10 | level 1 0            ->                           ; busy 1, 11
+     10 | sampled              ->                           ; busy 1, 11
+     11 | tick                 -> sample                    ; busy 1, 12
+     11 | level 1 0            ->                           ; idle since 11, 12
+    ",
+    );
+}

@@ -206,9 +206,11 @@ fn set(settings: &mut Settings, pair: &str) {
             settings.detectors = value.split(',').map(kind).collect();
         }
         "sample" => {
+            let (idle, busy) = value.split_once(',').unwrap_or((value, value));
+            let wait = |text: &str| Duration::from_secs(text.parse().expect("seconds"));
             settings.sampling = Some(Sampling {
-                while_idle: wait(),
-                while_busy: wait(),
+                while_idle: wait(idle),
+                while_busy: wait(busy),
             })
         }
         _ => panic!("unknown setting {key}"),
