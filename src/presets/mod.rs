@@ -82,6 +82,9 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("azure", include_str!("azure.toml")),
     ("gitlab", include_str!("gitlab.toml")),
     ("kraken", include_str!("kraken.toml")),
+    ("gitea", include_str!("gitea.toml")),
+    ("forgejo", include_str!("forgejo.toml")),
+    ("woodpecker", include_str!("woodpecker.toml")),
     (GENERIC, include_str!("generic.toml")),
 ];
 

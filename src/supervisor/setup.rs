@@ -12,7 +12,8 @@ use crate::presets::Window;
 /// the end of a job is known that well, within these bounds.
 const SAMPLE_SOONEST: Duration = Duration::from_secs(1);
 const SAMPLE_LATEST: Duration = Duration::from_secs(30);
-const SAMPLE_BUSY: Duration = Duration::from_secs(1);
+/// While one runs: a job's end is known within 2 s, also where it takes two answers.
+const SAMPLE_BUSY: Duration = Duration::from_millis(750);
 
 /// How agents are started.
 pub fn spec(config: &Config) -> Spec {

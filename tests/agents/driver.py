@@ -26,8 +26,12 @@ class Driver:
     cancels: bool = True
     # Whether the job's output appears on the agent's own streams.
     mixes_output: bool = False
+    # Whether a job may print whatever bytes it likes.
+    prints_bytes: bool = True
     # Of the agent after a drain.
     exit_status: int = 0
+    # How else it may end then: an agent of one job at a time may have begun anew just before.
+    further_exits: tuple = ()
     # Column: why it is impossible. A footnote of the table; only what the agent itself prevents.
     unsupported: dict = {}
 

@@ -1,0 +1,83 @@
+"""The Woodpecker agent: the real v1.0, and v3.17, which can end after one workflow, simulated."""
+
+import json
+
+from driver import Driver, installed
+from servers.pool import Pool
+from servers.rpc import RpcServer
+from simulators import install
+
+
+class Woodpecker(Driver):
+    preset = "woodpecker"
+
+    def command(self):
+        return [self.program()]
+
+    def env(self):
+        return {
+            "WOODPECKER_SERVER": self.address(),
+            "WOODPECKER_AGENT_SECRET": "test",
+            "WOODPECKER_BACKEND": "local",
+            "WOODPECKER_MAX_WORKFLOWS": str(self.slots),
+            "WOODPECKER_AGENT_CONFIG_FILE": str(self.bed.dir / "agent.conf"),
+            "TMPDIR": str(self.bed.dir),
+        }
+
+    def offer(self, job):
+        self.server.offer(job)
+
+    def heard(self):
+        return self.server.heard()
+
+    def log_id(self, job):
+        return job.id
+
+    def fake_lines(self):
+        return [
+            json.dumps({"level": "debug", id: "99", "message": said})
+            for id in ("id", "workflow_id")
+            for said in ("received execution", "updating pipeline status complete",
+                         "signaling workflow stopped done")]
+
+    def stop(self):
+        if hasattr(self, "server"):
+            self.server.stop()
+
+
+class Real(Woodpecker):
+    name = "woodpecker-agent 1.0.5"
+    real = True
+    drains = "wait-idle"
+    # It panics at times when it cancels ("WaitGroup is reused"), before it reports.
+    cancels = False
+    # It sends what is no UTF-8 again and again, and the workflow never ends.
+    prints_bytes = False
+
+    def setup(self):
+        self.server = RpcServer("woodpecker-server")
+
+    def program(self):
+        return installed("woodpecker-agent")
+
+    def address(self):
+        return self.server.agents
+
+
+class Single(Woodpecker):
+    """One workflow a process, which the preset sees to."""
+
+    name = "woodpecker-agent 3.17.0"
+    slots = (1,)
+    drains = "single-job"
+
+    def setup(self):
+        self.server = Pool()
+        self.path = self.bed.dir / "bin" / "woodpecker-agent"
+        install.program("woodpecker", self.path)
+
+    def program(self):
+        return self.path
+
+    def address(self):
+        return self.server.url
