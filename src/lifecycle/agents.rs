@@ -80,6 +80,12 @@ pub struct Agent {
     pub ledger: Ledger,
     /// Where what is seen are the steps of jobs.
     pub steps: Option<Steps>,
+    /// Its process, to be drained, has a job or had one: it ends after that by itself.
+    pub ends_itself: bool,
+    /// It has had its one job, and should have ended by then.
+    pub overstays_at: Option<Instant>,
+    /// A process of it stayed after its one job, and so will the next.
+    pub not_single: bool,
     /// Its process was seen to survive the drain step that wants it armed.
     pub armed: bool,
     /// What holds back its drain step, where that would end a job.
@@ -104,6 +110,9 @@ impl Agent {
             stage: Stage::Starting,
             ledger: settings.fresh_ledger(),
             steps: settings.fresh_steps(),
+            ends_itself: false,
+            overstays_at: None,
+            not_single: false,
             armed: false,
             hold: Hold::default(),
             spawned_at: now,
@@ -147,6 +156,9 @@ impl Agent {
     pub fn drain_method(&self, settings: &Settings) -> DrainMethod {
         match settings.needs_line {
             Some(other) if !self.armed => other,
+            _ if settings.drain == DrainMethod::SingleJob && self.not_single => {
+                DrainMethod::WaitIdle
+            }
             _ => settings.drain,
         }
     }
@@ -190,9 +202,13 @@ impl Agent {
             Stage::Cancelling { until } | Stage::Terminating { until } => Some(until),
             Stage::Killing { again, .. } => Some(again),
             Stage::Backoff { until } => Some(until),
-            Stage::AwaitIdle => self.hold.deadline(),
+            Stage::Ready => self.overstays_at,
+            Stage::AwaitIdle => {
+                let both = [self.hold.deadline(), self.overstays_at];
+                both.into_iter().flatten().min()
+            }
             Stage::AwaitExit => self.drain_doubtful.map(|at| at.after(DRAIN_AGAIN)),
-            Stage::Starting | Stage::Ready | Stage::Ended => None,
+            Stage::Starting | Stage::Ended => None,
         }
     }
 }

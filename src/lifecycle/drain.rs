@@ -108,9 +108,6 @@ impl Lifecycle {
             Stage::Backoff { .. } => agent.stage = Stage::Ended,
             Stage::Ready => match agent.drain_method(&self.settings) {
                 DrainMethod::Signal => self.send_drain(at),
-                DrainMethod::SingleJob if agent.ledger.running() > 0 => {
-                    agent.stage = Stage::AwaitExit;
-                }
                 DrainMethod::WaitIdle | DrainMethod::SingleJob => self.await_idle(at),
             },
             Stage::AwaitIdle
@@ -229,9 +226,13 @@ impl Lifecycle {
                 self.count_process(at, false);
                 self.report(Report::Unkillable(index));
             }
-            Stage::AwaitIdle => self.fire_hold_timer(at),
+            Stage::Ready => self.fire_overstay(at),
+            Stage::AwaitIdle => {
+                self.fire_overstay(at);
+                self.fire_hold_timer(at);
+            }
             Stage::AwaitExit => self.drain_again(at),
-            Stage::Starting | Stage::Ready | Stage::Ended => {}
+            Stage::Starting | Stage::Ended => {}
         }
     }
 

@@ -86,6 +86,11 @@ impl Lifecycle {
         let agent = &mut self.agents[at];
         agent.stage = Stage::AwaitIdle;
         agent.hold.patience = Patience::Untried;
+        let single = agent.drain_method(&self.settings) == DrainMethod::SingleJob;
+        if single && (agent.ledger.running() > 0 || agent.ledger.started() > 0) {
+            agent.ends_itself = true;
+            return;
+        }
         self.confirm_idle(at);
         self.begin_cordon(at);
         self.drain_idle_agents();
@@ -99,7 +104,7 @@ impl Lifecycle {
             if agent.stage != Stage::AwaitIdle {
                 continue;
             }
-            let idle = agent.ledger.is_idle();
+            let idle = agent.ledger.is_idle() && !agent.ends_itself;
             agent.hold.patience = match (agent.hold.patience, self.settings.window) {
                 (Patience::Untried, Some(window)) if idle => {
                     Patience::Until(now.after(window.patience))

@@ -20,6 +20,7 @@ mod limits;
 mod properties;
 mod resume;
 mod settings;
+mod single;
 mod steps;
 #[cfg(test)]
 mod table;

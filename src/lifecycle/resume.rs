@@ -7,6 +7,7 @@ use super::agents::{Agent, CRASH_WINDOW, KILL_AGAIN, Stage, TERMINATE_GRACE};
 use super::drain::SWEEP_GRACE;
 use super::event::{Action, Sweep};
 use super::limits::Instant;
+use super::single::OVERSTAY;
 use super::words::AgentIndex;
 use super::work::SAMPLE_PATIENCE;
 use super::{Lifecycle, Phase, Settings};
@@ -95,6 +96,7 @@ impl Lifecycle {
             Stage::AwaitExit => agent.drain_doubtful.is_none_or(|at| at <= self.now),
             Stage::Starting | Stage::Ready | Stage::AwaitIdle | Stage::Ended => true,
         };
+        let on_time = on_time && agent.overstays_at.is_none_or(|at| within(at, OVERSTAY));
         let in_phase = match self.phase {
             Phase::Working => true,
             Phase::Draining { .. } => !agent.stage.takes_jobs(),

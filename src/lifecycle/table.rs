@@ -1,7 +1,7 @@
 //! The lifecycle as a table: state + event -> what is done; the new state.
 //!
 //! A row's state is the end of the row above it. Reports to people are left out of the actions,
-//! apart from `lost` (a race), `open` (no cordon), `unkillable` and `returned`. A state ends with the time at which it
+//! apart from `lost` (a race), `open` (no cordon), `stays` (after its one job),`unkillable` and `returned`. A state ends with the time at which it
 //! changes by itself. The words are those of [`script`].
 
 mod cordon;
@@ -9,6 +9,7 @@ mod hold;
 mod jobs;
 mod levels;
 mod script;
+mod single;
 mod starts;
 mod steps;
 

@@ -160,9 +160,12 @@ impl Lifecycle {
         let fresh = self.settings.fresh_ledger();
         let ended = std::mem::replace(&mut self.agents[at].ledger, fresh);
         self.agents[at].steps = self.settings.fresh_steps();
-        self.agents[at].armed = false;
-        self.agents[at].hold = Hold::default();
-        self.agents[at].drain_doubtful = None;
+        let agent = &mut self.agents[at];
+        agent.ends_itself = false;
+        agent.overstays_at = None;
+        agent.armed = false;
+        agent.hold = Hold::default();
+        agent.drain_doubtful = None;
         let seen = ended.started();
         // Where nobody counts this agent's jobs its exits do: one job a process.
         let exit_counts = planned_single && !counted;
@@ -239,6 +242,7 @@ impl Lifecycle {
         } else if self.idle_since.is_none() && self.was_ready() {
             self.idle_since = Some(self.now);
         }
+        self.watch_singles();
         self.drain_idle_agents();
         if self.phase == Phase::Working {
             self.enforce_max_jobs();

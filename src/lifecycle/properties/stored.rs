@@ -72,6 +72,7 @@ fn each_contradiction_is_refused() {
         ("/agents/0/steps/linger", json!({"secs": 9, "nanos": 0})),
         ("/agents/0/steps/bursts", json!([])),
         ("/agents/0/steps/bursts/0/quiet_since", later.clone()),
+        ("/agents/0/overstays_at", later.clone()),
         ("/agents/0/hold/confirms", json!(3)),
         ("/agents/0/hold/safe_at", later.clone()),
         (

@@ -256,8 +256,8 @@ impl World {
             None => {}
         }
         let process = self.processes[at].as_mut().expect("it was there");
-        let takes = (!process.told || stubborn) && !process.cordoned && !(single && process.spent);
-        if takes {
+        let ends = (process.told && !stubborn) || (single && process.spent);
+        if !ends && !process.cordoned {
             self.jobs += 1;
             process.spent = true;
             process.slots[slot] = Some(Job {
@@ -265,7 +265,7 @@ impl World {
                 heard: false,
             });
             self.report(at, self.jobs, |id| Observation::Started { id });
-        } else if process.slots.iter().all(Option::is_none) && (single || !stubborn) {
+        } else if ends && process.slots.iter().all(Option::is_none) {
             self.end(at, Exit::Code(0));
         }
     }

@@ -81,47 +81,6 @@ fn a_job_too_many_is_told() {
 }
 
 #[test]
-fn a_one_job_agent_is_started_again_until_max_jobs() {
-    one().with("drain-by=single-job max-jobs=2").plays(
-        "
-      0 | new                  -> spawn 1                   ; starting, 300
-      1 | start 1              ->                           ; busy 1
-      2 | exit 1 0             -> spawn 1                   ; starting, 302
-      3 | start 1              -> prepare max-jobs          ; draining max-jobs by 3603, 3603
-      4 | exit 1 0             -> sweep terminate           ; sweeping max-jobs, 6
-    ",
-    );
-}
-
-#[test]
-fn a_one_job_agent_that_ends_at_once_is_paced_and_must_become_ready() {
-    one().with("drain-by=single-job boot-timeout=5").plays(
-        "
-      0 | new                  -> spawn 1                   ; starting, 5
-    0.5 | exit 1 0             ->                           ; starting, 1
-      1 | tick                 -> spawn 1                   ; starting, 5
-      4 | exit 1 0             -> spawn 1                   ; starting, 5
-      5 | tick                 -> terminate 1, prepare boot-timeout ; draining boot-timeout by 3605, 15
-    ",
-    );
-}
-
-#[test]
-fn the_exit_of_a_one_job_agent_counts_where_nothing_else_does() {
-    one()
-        .with("drain-by=single-job max-jobs=2 detectors=hint")
-        .plays(
-            "
-      0 | new                  -> spawn 1                   ; starting, 300
-      1 | ready 1              ->                           ; idle since 1, 601
-     10 | exit 1 0             -> spawn 1                   ; starting, 310
-     11 | ready 1              ->                           ; idle since 10, 610
-     20 | exit 1 unknown       -> prepare max-jobs, sweep terminate ; sweeping max-jobs, 22
-    ",
-        );
-}
-
-#[test]
 fn an_agent_whose_signal_cancels_is_signalled_when_it_has_no_job() {
     one().with("drain-by=wait-idle").plays(
         "

@@ -258,6 +258,7 @@ fn action(action: &Action) -> Option<String> {
         Action::PowerOff => "power-off".to_owned(),
         Action::Exit => "leave".to_owned(),
         Action::Report(Report::RaceLost { agent: index }) => agent("lost", index),
+        Action::Report(Report::NotSingle(index)) => agent("stays", index),
         Action::Report(Report::CordonFailed(index)) => agent("open", index),
         Action::Report(Report::Unkillable(index)) => agent("unkillable", index),
         Action::Report(Report::ReturnedToService { .. }) => "returned".to_owned(),
