@@ -108,7 +108,7 @@ pub enum Report {
         id: Option<String>,
         outcome: Outcome,
     },
-    /// A job began though no further one was allowed.
+    /// A job began though no further one was allowed, or as its agent was told to end.
     RaceLost {
         agent: AgentIndex,
     },

@@ -40,6 +40,12 @@ impl Lifecycle {
         }
         let ended = |change: &Change| matches!(change, Change::Finished { .. });
         let some_ended = changes.iter().any(ended);
+        let began = |change: &Change| matches!(change, Change::Started { .. });
+        let agent = &self.agents[at];
+        // Its drain step, which ends jobs, was sent before the start of this one was seen.
+        let too_late = agent.stage == Stage::AwaitExit
+            && agent.drain_method(&self.settings) != DrainMethod::Signal
+            && changes.iter().any(began);
         self.tell(index, changes);
         if some_ended {
             self.cordon_after_job(at);
@@ -49,7 +55,7 @@ impl Lifecycle {
         }
         self.latest = (self.agents[at].ledger.started() > begun_before).then_some(index);
         let allowed = self.settings.limits.max_jobs.get().unwrap_or(u32::MAX);
-        if self.started() > before.max(allowed) {
+        if too_late || self.started() > before.max(allowed) {
             self.report(Report::RaceLost { agent: index });
         }
     }

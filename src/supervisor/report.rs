@@ -26,7 +26,7 @@ pub fn log(report: &Report, now: Instant) {
         }
         Report::RaceLost { agent } => warn!(
             %agent,
-            "job.started after max-jobs: this agent took a job before it could hear of the drain"
+            "job.started too late: this agent took a job before it could hear of its drain"
         ),
         Report::CordonFailed(agent) => warn!(
             %agent,

@@ -91,3 +91,33 @@ fn an_agent_whose_signal_cancels_is_signalled_when_it_has_no_job() {
     ",
     );
 }
+
+#[test]
+fn a_job_that_the_drain_step_of_an_idle_agent_meets_is_told() {
+    one().with("drain-by=wait-idle max-jobs=2").plays(
+        "
+      0 | new                  -> spawn 1                   ; starting, 300
+      1 | start 1              ->                           ; busy 1
+      2 | drain operator       -> prepare operator          ; draining operator by 3602, 3602
+      3 | finish 1             -> drain 1                   ; draining operator by 3602, 3602
+      3 | start 1              -> lost 1                    ; draining operator by 3602, 3602
+    ",
+    );
+    one().with("drain-by=wait-idle max-jobs=1").plays(
+        "
+      0 | new                  -> spawn 1                   ; starting, 300
+      1 | start 1              -> prepare max-jobs          ; draining max-jobs by 3601, 3601
+      2 | start 1              -> lost 1                    ; draining max-jobs by 3601, 3601
+      3 | finish 1             -> drain 1                   ; draining max-jobs by 3601, 3601
+      4 | start 1              -> lost 1                    ; draining max-jobs by 3601, 3601
+    ",
+    );
+    one().plays(
+        "
+      0 | new                  -> spawn 1                   ; starting, 300
+      1 | ready 1              ->                           ; idle since 1, 601
+      2 | drain operator       -> drain 1, prepare operator ; draining operator by 3602, 3602
+      2 | start 1              ->                           ; draining operator by 3602, 3602
+    ",
+    );
+}
