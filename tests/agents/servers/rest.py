@@ -101,7 +101,7 @@ def handler_for(server):
                 # An agent that was killed does not wait for its answers.
                 self.close_connection = True
 
-        do_GET = do_POST = do_PUT = any_method
+        do_GET = do_POST = do_PUT = do_PATCH = any_method
 
         def log_message(self, *_):
             """Quiet: a failing test prints what was heard."""
