@@ -68,6 +68,8 @@ pub struct LogDetector {
     pub counts: bool,
     /// It shows steps of jobs: a job is over when nothing of it was seen for so long.
     pub linger: Option<Duration>,
+    /// It shows steps of jobs that others count: all are over when no step was seen for so long.
+    pub ends_jobs: Option<Duration>,
 }
 
 #[derive(Deserialize)]
@@ -83,24 +85,36 @@ struct RawLog {
     outcome: Vec<Pattern>,
     #[serde(default)]
     outcomes: BTreeMap<String, Outcome>,
-    #[serde(default = "yes")]
-    counts: bool,
+    counts: Option<bool>,
     #[serde(default, deserialize_with = "duration_or_none")]
     linger: Option<Duration>,
+    #[serde(default)]
+    ends_jobs: bool,
 }
 
 impl TryFrom<RawLog> for LogDetector {
     type Error = &'static str;
 
     fn try_from(raw: RawLog) -> Result<Self, Self::Error> {
+        if raw.ends_jobs && raw.counts == Some(true) {
+            return Err("'ends_jobs' is for jobs that others count: it needs counts = false");
+        }
+        if raw.ends_jobs && raw.linger.is_none() {
+            return Err("'ends_jobs' needs 'linger': without a step for so long no job runs");
+        }
+        let (linger, ends_jobs) = match raw.ends_jobs {
+            true => (None, raw.linger),
+            false => (raw.linger, None),
+        };
         Ok(LogDetector {
             on: On::new(raw.stream, raw.file)?,
             start: raw.start,
             finish: raw.finish,
             outcome: raw.outcome,
             outcomes: raw.outcomes,
-            counts: raw.counts,
-            linger: raw.linger,
+            counts: raw.counts.unwrap_or(!raw.ends_jobs),
+            linger,
+            ends_jobs,
         })
     }
 }

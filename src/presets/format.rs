@@ -60,7 +60,8 @@
 //! outcome = '^(?P<outcome>\w+) (?P<id>\d+)$'   # an earlier line that says how it will end
 //! outcomes = { good = "passed", bad = "failed", stopped = "canceled" }
 //! counts = true                          # towards max-jobs; else it only keeps the agent busy
-//! linger = "10s"                         # it shows steps: a job ends when none was seen so long
+//! linger = "10s"                         # it shows steps: a job ends when none was seen so long;
+//!                                        # with ends_jobs = true, all jobs that others count do
 //!
 //! [[detect.http]]                        # a page of the agent's own
 //! address = { from = [{ flag = "--listen" }], default = "127.0.0.1:3000" }
@@ -221,13 +222,14 @@ impl Preset {
             return Some(("detect", what));
         }
         let ends = detect.http.iter().any(|http| http.ends_jobs)
+            || detect.log.iter().any(|log| log.ends_jobs.is_some())
             || self.single_job.can_be_told()
             || !self.single_job.when.is_empty()
             || self.drain.method == DrainMethod::SingleJob;
         let endless = detect.log.iter().any(|log| log.finish.is_empty());
         (endless && !ends).then(|| {
             let what = "missing field `finish`: nothing else says when a job ends, as \
-                        `ends_jobs` of [[detect.http]] or [single_job] would";
+                        `ends_jobs` or [single_job] would";
             ("detect.log", what.to_owned())
         })
     }

@@ -84,6 +84,17 @@ fn a_configuration_file_tells_slots_and_times() {
 }
 
 #[test]
+fn steps_end_the_jobs_that_another_line_begins() {
+    let preset = "[[detect.log]]\nstart = 'job'\n\
+        [[detect.log]]\nstart = 'step'\nfinish = 'done'\nlinger = '9s'\nends_jobs = true";
+    let told = launch(preset, "agent");
+    let kinds: Vec<_> = told.detectors().iter().map(|found| found.kind).collect();
+    use DetectorKind::*;
+    assert_eq!(kinds, [Edges, Census, AdvisoryEdges]);
+    assert_eq!(told.linger(), None, "each job line is a job of its own");
+}
+
+#[test]
 fn places_stand_for_what_is_known_of_the_agent() {
     let preset = "[config]\nfrom = [{ positional = 2 }]\nappend = '/agent.cfg'\n\
         [drain]\ncommand = ['{dir}/stop', '{pid}', '{config}', '{config_dir}', '{clockout}', '{index}']";

@@ -217,6 +217,14 @@ fn a_broken_file_is_one_line_with_file_line_and_key() {
             ":1: [detect.http]: 'ends_jobs' is for jobs that others count",
         ),
         (
+            b"[[detect.log]]\nstart = 'a'\nlinger = '1s'\ncounts = true\nends_jobs = true",
+            ":1: [[detect.log]]: 'ends_jobs' is for jobs that others count",
+        ),
+        (
+            b"[[detect.log]]\nstart = 'a'\nends_jobs = true",
+            ":1: [[detect.log]]: 'ends_jobs' needs 'linger'",
+        ),
+        (
             b"[detect.process_env]\nname = 'A=B'",
             ":2: key 'name': 'A=B' is no variable's name",
         ),

@@ -92,7 +92,11 @@ impl Launch {
                 On::File(file) => self.file(file).map(|_| Watch::Log(log.clone())),
                 _ => Ok(Watch::Log(log.clone())),
             };
-            add("log", watch, either(log.counts, [Edges, AdvisoryEdges]));
+            let kind = match log.ends_jobs {
+                Some(_) => Census,
+                None => either(log.counts, [Edges, AdvisoryEdges]),
+            };
+            add("log", watch, kind);
         }
         for http in &detect.http {
             let kind = match http.ends_jobs {

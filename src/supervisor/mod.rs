@@ -284,6 +284,7 @@ impl Supervisor {
                     && let Some(running) = self.running.get_mut(&agent)
                 {
                     running.armed |= seen == Observation::DrainArmed;
+                    running.probes.heard(by, &seen);
                     self.feed(Event::Observed(agent, by, seen));
                 }
             }
@@ -339,6 +340,7 @@ impl Supervisor {
                 pid: running.process.pid().as_raw(),
                 start_time: running.process.start_time(),
                 own: running.probes.baseline(),
+                steps: running.probes.open_steps(),
                 read: self.outputs.marks(*agent),
             })
             .collect();

@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::future::join_all;
 use nix::unistd::Pid;
@@ -10,7 +11,7 @@ use tracing::warn;
 use super::Supervisor;
 use super::input::Input;
 use crate::agent::{self, ProcInfo};
-use crate::jobs::{Carrier, Children, Environ, HttpProbe, Process, Variable};
+use crate::jobs::{Carrier, Children, Environ, HttpProbe, OpenStep, Process, Steps, Variable};
 use crate::lifecycle::{AgentIndex, DetectorIndex, Event, Observation};
 use crate::presets::{ChildDetector, Detector, Watch};
 
@@ -39,6 +40,7 @@ pub struct Probes {
     children: Option<Children>,
     environ: Option<(DetectorIndex, String, Environ)>,
     http: Vec<(DetectorIndex, Arc<HttpProbe>)>,
+    steps: Vec<(DetectorIndex, Steps)>,
 }
 
 impl Probes {
@@ -48,6 +50,7 @@ impl Probes {
             children: None,
             environ: None,
             http: Vec::new(),
+            steps: Vec::new(),
         };
         for (at, detector) in detectors.iter().enumerate() {
             let at = DetectorIndex(at);
@@ -61,8 +64,12 @@ impl Probes {
                 Watch::ProcessEnv(env) => {
                     probes.environ = Some((at, env.name.clone(), Environ::default()));
                 }
+                Watch::Log(log) => {
+                    let steps = log.ends_jobs.map(Steps::new);
+                    probes.steps.extend(steps.map(|steps| (at, steps)));
+                }
                 // Without an answer it stays unknown.
-                Watch::Log(_) | Watch::Hook | Watch::Nothing => {}
+                Watch::Hook | Watch::Nothing => {}
             }
         }
         probes
@@ -80,6 +87,30 @@ impl Probes {
             .as_ref()
             .map(Children::baseline)
             .unwrap_or_default()
+    }
+
+    /// Steps that run; to be stored, and set again by the next supervisor.
+    pub fn open_steps(&self) -> Vec<Vec<OpenStep>> {
+        let each = self.steps.iter();
+        each.map(|(_, steps)| steps.open().to_vec()).collect()
+    }
+
+    pub fn set_open_steps(&mut self, stored: Vec<Vec<OpenStep>>) {
+        for ((_, steps), open) in self.steps.iter_mut().zip(stored) {
+            steps.set_open(open, Instant::now());
+        }
+    }
+
+    /// A detector of the agent's output saw something.
+    pub fn heard(&mut self, by: DetectorIndex, seen: &Observation) {
+        let now = Instant::now();
+        for (at, steps) in &mut self.steps {
+            if *at == by {
+                steps.see(seen, now);
+            } else if matches!(seen, Observation::Started { .. }) {
+                steps.live(now);
+            }
+        }
     }
 
     fn child(&mut self, pid: Pid) -> Option<(DetectorIndex, Observation)> {
@@ -207,6 +238,10 @@ impl Supervisor {
         for (agent, running) in &mut self.running {
             if let Some((at, seen)) = running.probes.child(running.process.pid()) {
                 self.events.push_back(Event::Observed(*agent, at, seen));
+            }
+            for (at, steps) in &running.probes.steps {
+                let seen = steps.answer(Instant::now());
+                self.events.push_back(Event::Observed(*agent, *at, seen));
             }
         }
         self.sample_environments();

@@ -139,6 +139,7 @@ impl Supervisor {
             self.insert(seat, launch, spec, process);
             if let Some(running) = self.running.get_mut(&agent) {
                 running.probes.set_baseline(known.own.clone(), started);
+                running.probes.set_open_steps(known.steps.clone());
             }
             self.spawned.insert(agent);
             self.adopted = true;

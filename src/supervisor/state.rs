@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-use crate::jobs::Mark;
+use crate::jobs::{Mark, OpenStep};
 use crate::lifecycle::{AgentIndex, Lifecycle, Phase, Reason};
 
 const VERSION: u32 = 1;
@@ -37,6 +37,9 @@ pub struct Process {
     pub start_time: u64,
     /// The agent's own helpers, by pid and start time: they are no jobs.
     pub own: Vec<(i32, u64)>,
+    /// Steps of jobs that it was seen to begin, by the detectors that see steps.
+    #[serde(default)]
+    pub steps: Vec<Vec<OpenStep>>,
     /// How far its log files have been read; `None` for one that was not there yet.
     #[serde(default)]
     pub read: Vec<Option<Mark>>,
