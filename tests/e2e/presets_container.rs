@@ -23,13 +23,16 @@ run)
     sh container "$id"
     pid=$(cat "$id")
     echo "$id" > "$cidfile"
-    echo "$id" >> created
+    echo "created $id" >> engine
+    echo $$ > client
     trap 'kill -TERM $pid' TERM INT
     while kill -0 $pid 2>/dev/null; do sleep 0.05; done
     exit 0;;
 kill)
-    echo "kill $2" >> engine
-    kill -KILL "$(cat "$2")";;
+    kill -0 "$(cat client)" && echo "client runs" >> engine
+    test -e slow && sleep 3
+    kill -KILL "$(cat "$2")"
+    echo "killed $2" >> engine;;
 rm)
     echo "rm $3" >> engine;;
 esac
@@ -37,7 +40,7 @@ esac
 
 /// Its own environment and parent: no mark of ours, no descendant.
 const ENGINE: &str = "env -i PATH=\"$PATH\" TESTBED=\"$TESTBED\" setsid sh -c \
-    'trap \"exit 0\" TERM; echo $$ > \"$0.new\"; mv \"$0.new\" \"$0\"; \
+    'trap \"test -e deaf || exit 0\" TERM; echo $$ > \"$0.new\"; mv \"$0.new\" \"$0\"; \
     while :; do sleep 0.05; done' \"$1\" </dev/null >/dev/null 2>&1 &\n\
     until test -e \"$1\"; do sleep 0.02; done\n";
 
@@ -58,14 +61,18 @@ impl Machine {
         line.split_whitespace().map(str::to_owned).collect()
     }
 
-    /// Ids of the containers so far.
-    fn created(&self) -> Vec<String> {
-        self.lines("created")
+    /// What happened, in order.
+    fn engine(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.bed.path("engine")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
     }
 
-    fn lines(&self, name: &str) -> Vec<String> {
-        let text = std::fs::read_to_string(self.bed.path(name)).unwrap_or_default();
-        text.lines().map(str::to_owned).collect()
+    /// Ids of the containers so far.
+    fn created(&self) -> Vec<String> {
+        let engine = self.engine().into_iter();
+        engine
+            .filter_map(|line| line.strip_prefix("created ").map(str::to_owned))
+            .collect()
     }
 
     fn pid(&self, id: &str) -> i32 {
@@ -81,16 +88,18 @@ impl Machine {
 #[test]
 fn the_container_of_a_client_that_was_killed_ends_before_the_next_one_starts() {
     let machine = Machine::new();
+    machine.bed.write("slow", "");
     let run = machine.bed.run("--retire poweroff", &machine.agent("--rm"));
     let client = run.wait_event("agent.started").field("pid");
     let first = machine.wait_created(1);
     let pid = machine.pid(&first);
     let client = nix::unistd::Pid::from_raw(client.parse().expect("a pid"));
     nix::sys::signal::kill(client, nix::sys::signal::Signal::SIGKILL).expect("it runs");
-    machine.wait_created(2);
+    let second = machine.wait_created(2);
     assert!(!alive(pid), "two agents would take jobs");
-    let engine = machine.lines("engine");
-    assert_eq!(engine, [format!("kill {first}"), format!("rm {first}")]);
+    let order = ["created", "killed", "rm"].map(|what| format!("{what} {first}"));
+    assert_eq!(machine.engine()[..3], order);
+    assert_eq!(machine.engine()[3..], [format!("created {second}")]);
     // Its id was forgotten; the new one's is kept.
     let kept = std::fs::read_dir(machine.bed.path("socket.containers")).expect("a directory");
     assert_eq!(kept.count(), 1);
@@ -99,6 +108,7 @@ fn the_container_of_a_client_that_was_killed_ends_before_the_next_one_starts() {
 #[test]
 fn an_agent_that_is_killed_is_killed_in_its_container() {
     let machine = Machine::new();
+    machine.bed.write("deaf", "");
     let run = machine.bed.run("--retire exit", &machine.agent(""));
     run.wait_event("agent.started");
     let id = machine.wait_created(1);
@@ -106,8 +116,13 @@ fn an_agent_that_is_killed_is_killed_in_its_container() {
     run.signal(nix::sys::signal::Signal::SIGQUIT);
     run.wait_exit();
     wait_until("the container's end", || !alive(pid));
-    // Its user wants to keep it: there is no --rm.
-    assert_eq!(machine.lines("engine"), [format!("kill {id}")]);
+    // Before its client, which then ends by itself. It is kept: there is no --rm.
+    let order = [
+        format!("created {id}"),
+        "client runs".to_owned(),
+        format!("killed {id}"),
+    ];
+    assert_eq!(machine.engine(), order);
 }
 
 #[test]
@@ -118,13 +133,14 @@ fn a_container_that_ends_by_itself_is_left_to_its_engine() {
     machine.wait_created(1);
     machine.bed.call("drain");
     assert_eq!(run.wait_exit(), Exit::Code(0), "{}", run.stderr());
-    assert!(machine.lines("engine").is_empty());
+    assert_eq!(machine.engine().len(), 1, "{:?}", machine.engine());
     assert!(!machine.bed.path("socket.containers").exists());
 }
 
 #[test]
 fn a_supervisor_that_comes_back_still_knows_the_container() {
     let machine = Machine::new();
+    machine.bed.write("deaf", "");
     let agent = machine.agent("--rm");
     let first = machine.bed.run("--retire poweroff", &agent);
     first.wait_event("agent.started");
