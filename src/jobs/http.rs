@@ -86,18 +86,18 @@ impl HttpProbe {
     pub async fn sample(&self) -> Observation {
         let before = self.history();
         if before == History::Missing {
-            return Observation::Running { jobs: Some(0) };
+            return Observation::Absent;
         }
         let (once_good, failures) = match before {
             History::Good => (true, 0),
             History::Failing { once_good, times } => (once_good, times),
             History::Fresh | History::Missing => (false, 0),
         };
-        let (now, jobs) = match self.ask().await {
-            Ok(jobs) => (History::Good, Some(jobs)),
+        let (now, seen) = match self.ask().await {
+            Ok(jobs) => (History::Good, Observation::Running { jobs: Some(jobs) }),
             Err(Failure::Status(StatusCode::NOT_FOUND)) if self.spec.optional && !once_good => {
                 info!(url = self.target.url, "detector.left_out");
-                (History::Missing, Some(0))
+                (History::Missing, Observation::Absent)
             }
             Err(failure) => {
                 let times = failures.saturating_add(1);
@@ -113,12 +113,16 @@ impl HttpProbe {
                     }
                 }
                 // It is asked again, in case that it comes yet.
-                let jobs = left_out.then_some(0);
-                (History::Failing { once_good, times }, jobs)
+                let seen = if left_out {
+                    Observation::Absent
+                } else {
+                    Observation::Running { jobs: None }
+                };
+                (History::Failing { once_good, times }, seen)
             }
         };
         *self.lock() = now;
-        Observation::Running { jobs }
+        seen
     }
 
     fn history(&self) -> History {

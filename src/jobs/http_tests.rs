@@ -104,6 +104,14 @@ fn answer(status: &str, body: &str) -> Option<Vec<u8>> {
 }
 
 fn samples(spec: &str, answers: Vec<Option<Vec<u8>>>) -> Vec<Option<u32>> {
+    let jobs = |seen| match seen {
+        Observation::Running { jobs } => jobs,
+        other => panic!("{other:?} is no level"),
+    };
+    observations(spec, answers).into_iter().map(jobs).collect()
+}
+
+fn observations(spec: &str, answers: Vec<Option<Vec<u8>>>) -> Vec<Observation> {
     let rounds = answers.len();
     let spec: HttpDetector = toml::from_str(spec).expect("good");
     let probe = HttpProbe::new(&spec, &target(serve(answers))).expect("a client");
@@ -113,10 +121,7 @@ fn samples(spec: &str, answers: Vec<Option<Vec<u8>>>) -> Vec<Option<u32>> {
     runtime.expect("a runtime").block_on(async {
         let mut seen = Vec::new();
         for _ in 0..rounds {
-            match probe.sample().await {
-                Observation::Running { jobs } => seen.push(jobs),
-                other => panic!("{other:?} is no level"),
-            }
+            seen.push(probe.sample().await);
         }
         seen
     })
@@ -171,7 +176,8 @@ fn an_optional_page_that_was_never_there_says_nothing() {
     let spec = format!("optional = true\n{SPEC}");
     let missing = || answer("404 Not Found", "");
     let good = answer("200 OK", r#"{"running_count":1}"#);
-    assert_eq!(samples(&spec, vec![missing()]), [Some(0)]);
+    let seen = observations(&spec, vec![missing()]);
+    assert_eq!(seen, [Observation::Absent]);
     assert_eq!(samples(&spec, vec![good, missing()]), [Some(1), None]);
 }
 
@@ -189,10 +195,9 @@ fn an_optional_page_where_nobody_ever_listened_says_nothing_after_a_while() {
     let all = (0..=NEWS).map(|_| runtime.block_on(probe.sample()));
     let all: Vec<_> = all.collect();
     let unknown = Observation::Running { jobs: None };
-    let nothing = Observation::Running { jobs: Some(0) };
     let (first, last) = all.split_at(NEWS as usize - 1);
     assert!(first.iter().all(|seen| *seen == unknown), "{all:?}");
-    assert_eq!(last, [nothing.clone(), nothing]);
+    assert_eq!(last, [Observation::Absent, Observation::Absent]);
 }
 
 #[test]

@@ -31,7 +31,9 @@ pub fn events(preset: &Preset, stream: Stream, chunks: &[&[u8]]) -> Vec<String> 
                     assert_eq!(detector, NO_DETECTOR);
                     "armed".to_owned()
                 }
-                Observation::Running { .. } => panic!("a log shows no levels"),
+                Observation::Running { .. } | Observation::Absent => {
+                    panic!("a log shows no levels")
+                }
             });
         });
     }

@@ -135,6 +135,10 @@ impl Agent {
                 steps.finish(ledger, by, id, outcome, now)
             }
             (Observation::Running { jobs }, _) => ledger.level(by, jobs),
+            (Observation::Absent, _) => {
+                ledger.absent(by);
+                Vec::new()
+            }
             (Observation::SafeWindow, _) => {
                 self.hold.safe_window(now);
                 Vec::new()

@@ -131,6 +131,9 @@ pub enum Observation {
     /// This many jobs run now (a detector that sees levels, not edges).
     /// `None`: it could not tell, which is never the same as idle.
     Running { jobs: Option<u32> },
+    /// This agent has nothing that this detector could look at: it says nothing against idle, and
+    /// of no job that it has ended.
+    Absent,
     /// It has just asked for a job and got none, so for a moment it takes none.
     SafeWindow,
     /// From now on this process survives its drain step.

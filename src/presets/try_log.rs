@@ -53,7 +53,7 @@ impl Seen {
             }
             Observation::SafeWindow => self.windows += 1,
             Observation::DrainArmed => self.armed = true,
-            Observation::Running { .. } => {}
+            Observation::Running { .. } | Observation::Absent => {}
         }
     }
 
@@ -156,7 +156,7 @@ fn print(line: u64, seen: &Observation, as_json: bool, out: &mut dyn Write) -> i
         Observation::SafeWindow => ("drain.window", None, None),
         Observation::DrainArmed => ("drain.armed", None, None),
         // A log shows edges only.
-        Observation::Running { .. } => return Ok(()),
+        Observation::Running { .. } | Observation::Absent => return Ok(()),
     };
     if as_json {
         let mut object = json!({ "line": line, "event": event });

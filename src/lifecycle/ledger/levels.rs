@@ -18,13 +18,29 @@ impl Ledger {
             (DetectorKind::Level, Some(now)) => self.shift(by, before.unwrap_or(0), now),
             (DetectorKind::Census, Some(_)) => self.take_census(1 << by.0),
             (DetectorKind::Census, None) => {
-                self.open
-                    .iter_mut()
-                    .for_each(|job| job.missing &= !(1 << by.0));
+                self.no_census(1 << by.0);
                 Vec::new()
             }
             _ => Vec::new(),
         }
+    }
+
+    /// Nothing is to be seen by this detector. One that has seen jobs before is not believed:
+    /// then they are unknown, as they were.
+    pub fn absent(&mut self, by: DetectorIndex) {
+        let kind = self.detectors.get(by.0);
+        if kind.is_some_and(|kind| kind.is_level())
+            && self.levels[by.0].is_none_or(|jobs| jobs == 0)
+        {
+            self.levels[by.0] = Some(0);
+            self.no_census(1 << by.0);
+        }
+    }
+
+    /// The next answer is the first in its row.
+    fn no_census(&mut self, bit: u64) {
+        let missing = self.open.iter_mut().map(|job| &mut job.missing);
+        missing.for_each(|censuses| *censuses &= !bit);
     }
 
     fn shift(&mut self, by: DetectorIndex, before: u32, now: u32) -> Vec<Change> {

@@ -30,6 +30,7 @@ fn event() -> impl Strategy<Value = Event> {
             Observation::Ready,
             Observation::SafeWindow,
             Observation::DrainArmed,
+            Observation::Absent,
         ]),
         id().prop_map(|id| Observation::Started { id }),
         id().prop_map(|id| Observation::Finished {

@@ -91,6 +91,13 @@ impl Watch {
                     self.quiet_since = Some(now);
                 }
             }
+            // Whoever has seen a job is not believed that there is nothing to see.
+            Observation::Absent => {
+                let level = self.agent(index).levels.entry(by).or_default();
+                if level.is_none() {
+                    *level = Some(0);
+                }
+            }
             Observation::SafeWindow => self.agent(index).safe = Some(now),
             Observation::DrainArmed => self.agent(index).armed = true,
             Observation::Started { .. } | Observation::Finished { .. } => {}

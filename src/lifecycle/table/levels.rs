@@ -97,6 +97,43 @@ fn an_agent_that_tells_no_ends_is_idle_when_a_census_says_so_twice() {
 }
 
 #[test]
+fn a_census_that_is_not_there_ends_no_job_and_keeps_no_machine() {
+    one()
+        .with("detectors=log,census sample=60 idle-timeout=600")
+        .plays(
+            "
+      0 | new                  -> spawn 1                   ; starting, 300
+      1 | ready 1              -> sample                    ; idle since 1, 61
+      1 | level 1 none         ->                           ; idle since 1, 61
+      1 | sampled              ->                           ; idle since 1, 61
+      2 | start 1              ->                           ; busy 1, 61
+      9 | level 1 none         ->                           ; busy 1, 61
+     10 | level 1 none         ->                           ; busy 1, 61
+     11 | level 1 0            ->                           ; busy 1, 61
+     12 | level 1 none         ->                           ; busy 1, 61
+     13 | level 1 0            ->                           ; busy 1, 61
+     20 | finish 1             ->                           ; idle since 20, 61
+     20 | level 1 none         ->                           ; idle since 20, 61
+    620 | tick                 -> sample                    ; idle since 20, 625
+    620 | level 1 none         ->                           ; idle since 20, 625
+    620 | sampled              -> drain 1, prepare idle     ; draining idle by 4220, 680
+    ",
+        );
+}
+
+#[test]
+fn a_level_that_saw_jobs_is_not_believed_when_it_is_gone() {
+    one().with("detectors=log,level sample=60").plays(
+        "
+      0 | new                  -> spawn 1                   ; starting, 300
+      1 | ready 1              -> sample                    ; idle since 1, 61
+      2 | level 1 1            ->                           ; busy 1, 61
+      3 | level 1 none         ->                           ; busy 1, 61
+    ",
+    );
+}
+
+#[test]
 fn a_census_may_close_the_job_that_a_drain_waits_for() {
     one()
         .with("detectors=log,census sample=60 drain-by=wait-idle")

@@ -132,6 +132,9 @@ impl Script {
                     outcome: Outcome::Passed,
                 },
             ),
+            ["level", n, "none"] => {
+                Event::Observed(agent(n), DetectorIndex(1), Observation::Absent)
+            }
             ["level", n, jobs] => {
                 let jobs = jobs.parse().ok();
                 Event::Observed(agent(n), DetectorIndex(1), Observation::Running { jobs })
