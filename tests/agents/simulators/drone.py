@@ -39,6 +39,9 @@ class Agent08:
     def of(self, job):
         return {"repo": "octocat/hello", "build": str(job), "id": str(job)}
 
+    def begin(self):
+        """It has nothing to say before it polls."""
+
     def polling(self, thread):
         self.log("debug", "request next execution")
 
@@ -62,11 +65,10 @@ class Agent08:
                  error="rpc error: code = Canceled desc = context canceled")
 
 
-class Agent1:
+class Agent1(Agent08):
     """logrus as JSON: the message is `msg`, keys are sorted."""
 
     slots = "DRONE_RUNNER_CAPACITY"
-    exit_status = 0
 
     def log(self, level, message, **fields):
         fields |= {"level": level, "msg": message, "time": stamp(),
@@ -90,9 +92,6 @@ class Agent1:
         else:
             self.log("info", "runner: execution complete", **self.of(job), error=None)
 
-    def signalled(self):
-        say("ctrl+c received, terminating process")
-
     def ended(self):
         self.log("warning", "program terminated", error="context canceled")
 
@@ -106,6 +105,8 @@ class Runner:
 
     def __init__(self):
         self.debug = os.environ.get("DRONE_DEBUG") == "true"
+
+    def begin(self):
         self.log("info", "starting the server", 'addr=":3000"')
         self.log("info", "successfully pinged the remote server")
         self.log("info", "polling the remote server",
@@ -159,12 +160,14 @@ class Worker(threading.Thread):
             self.agent.polling(self.number)
             try:
                 self.poll = connect()
+                if self.stopping.is_set():
+                    return  # stop() may have come too early to hang up.
                 stage = call(self.poll, "POST", "/rpc/v2/stage", {"kind": "pipeline"})
             except (OSError, http.client.HTTPException):
                 continue  # stop() has hung up.
-            poll, self.poll = self.poll, None
-            # Its connection is kept until the server knows who runs the stage.
-            if stage and call(poll, "POST", f"/rpc/v2/stage/{stage['id']}?machine=machine"):
+            # Whose connection is kept until the server knows who runs the stage.
+            if stage and call(connect(), "POST", f"/rpc/v2/stage/{stage['id']}?machine=machine"):
+                self.poll = None
                 self.work(stage)
 
     def work(self, stage):
@@ -217,6 +220,7 @@ def main():
 
     signal.signal(signal.SIGTERM, drain)
     signal.signal(signal.SIGINT, drain)
+    agent.begin()
     for worker in workers:
         worker.start()
     for worker in workers:
