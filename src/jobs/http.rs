@@ -191,6 +191,7 @@ fn is_job(entry: &Value, only: &BTreeMap<Pointer, Vec<String>>) -> Option<u32> {
     for (at, values) in only {
         match at.of(entry) {
             Some(Value::String(value)) => all &= values.contains(value),
+            Some(Value::Bool(value)) => all &= values.contains(&value.to_string()),
             None if entry.is_object() => all = false,
             _ => return None,
         }

@@ -29,6 +29,11 @@ fn each_kind_of_page_says_how_many_run() {
         (&buildkite, "{}", None),
         (&buildkite, "<html>", None),
         (&all, "[1,2,3]", Some(3)),
+        (
+            &page("array = '/executors'\nwhere = { '/idle' = 'false' }"),
+            r#"{"executors":[{"idle":false},{"idle":true}]}"#,
+            Some(1),
+        ),
         (&varz, r#"{"running_count":2}"#, Some(2)),
         (&varz, r#"{"running_count":-2}"#, None),
         (&varz, r#"{"running_count":"2"}"#, None),

@@ -14,7 +14,7 @@ use crate::toml_error;
 pub enum Cordon {
     /// Success is exit status 0.
     Command(Vec<Template>),
-    /// Success is a 2xx answer.
+    /// Success is a 2xx answer, or one that the call says.
     Http(Box<HttpCall>),
 }
 
@@ -45,6 +45,8 @@ pub struct HttpCall {
     pub url: Template,
     pub auth: Option<Auth>,
     pub json: Option<serde_json::Value>,
+    /// Empty: 2xx.
+    pub accept_status: Vec<u16>,
 }
 
 #[derive(Deserialize)]
@@ -55,6 +57,8 @@ struct RawCall {
     basic_auth: Option<[Template; 2]>,
     bearer: Option<Template>,
     json: Option<serde_json::Value>,
+    #[serde(default)]
+    accept_status: Vec<u16>,
 }
 
 impl TryFrom<RawCall> for HttpCall {
@@ -71,6 +75,7 @@ impl TryFrom<RawCall> for HttpCall {
             url: raw.url,
             auth: Auth::new(raw.basic_auth, raw.bearer)?,
             json: raw.json,
+            accept_status: raw.accept_status,
         })
     }
 }

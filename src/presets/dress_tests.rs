@@ -69,6 +69,19 @@ fn arguments_and_variables_are_added_where_they_are_missing() {
 }
 
 #[test]
+fn a_variable_is_not_given_where_it_is_told_otherwise_or_makes_no_sense() {
+    let preset = "[env_default]\n\
+        PREFIX = { value = '{clockout} job exec', unless = [{ flag = '--prefix' }] }";
+    let env = |line| launch(preset, line, &[]).env;
+    let prefix = ("PREFIX".into(), "/bin/clockout job exec".into());
+    assert_eq!(env("agent"), [prefix]);
+    assert_eq!(env("agent --prefix=sudo"), []);
+    // Our program is not in there.
+    let inside = launch(preset, "docker run acme/img agent", &[]);
+    assert!(!inside.argv.contains(&"-e".into()), "{:?}", inside.argv);
+}
+
+#[test]
 fn an_argument_that_a_variable_stands_for_is_not_added() {
     let (argv, _) = dressed("agent", &[("LISTEN", ":2")]);
     assert_eq!(argv, "agent --no-color");

@@ -44,7 +44,7 @@
 //!
 //! [[require]]                            # else the agent is not started, and `otherwise` says why
 //! config = '(?m)^graceful: true'         # or arg = 'regex', or env = "NAME" (set, not empty)
-//! unless_arg = '^--once$'
+//! unless_arg = '^--once$'                # or unless_config
 //! otherwise = "set `graceful: true` in {config}: without it a drain cancels the running job"
 //!
 //! [[ready]]                              # a line that says that the agent takes jobs
@@ -98,9 +98,10 @@
 //! signal = "KILL"
 //! [drain.cordon]                         # wait-idle: this first, to keep new jobs away; or command
 //! http = { method = "POST", url = "https://ci/cordon", bearer = "${TOKEN}", json = { on = true } }
+//!                                        # and accept_status = [302], where 2xx is not the answer
 //!
 //! [single_job]                           # one job a process, where the agent can
-//! when = [{ flag = "--once" }]           # it was told so by its user
+//! when = [{ flag = "--once" }, { env = "AGENT_MODE", is = "once" }]   # it was told so by its user
 //! add_args = [["--once"]]                # with one slot we tell it so: arguments
 //! env = { AGENT_ONCE = "true" }          # and variables
 //!

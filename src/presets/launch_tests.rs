@@ -224,10 +224,12 @@ fn an_agent_that_lacks_something_is_refused_in_a_line() {
         [[require]]\nconfig = '(?m)^grace: [1-9]'\nunless_arg = '^--once$'\n\
         otherwise = 'set `grace: 3h` in {config}'\n\
         [[require]]\narg = '^run$'\notherwise = 'say run'\n\
-        [[require]]\nenv = 'HOME'\notherwise = 'set HOME'";
+        [[require]]\nenv = 'HOME'\nunless_config = 'home:'\notherwise = 'set HOME'";
     let dir = tempfile::tempdir().expect("a directory");
     let good = dir.path().join("good").display().to_string();
     std::fs::write(&good, "grace: 3h\n").expect("written");
+    let at_home = dir.path().join("home").display().to_string();
+    std::fs::write(&at_home, "grace: 3h\nhome: /\n").expect("written");
     let home = [("HOME", "/root")];
     for (line, variables, expected) in [
         (format!("agent run -c {good}"), &home[..], None),
@@ -237,6 +239,7 @@ fn an_agent_that_lacks_something_is_refused_in_a_line() {
             &[],
             Some("preset : set HOME"),
         ),
+        (format!("agent run -c {at_home}"), &[], None),
         (format!("agent -c {good}"), &home, Some("preset : say run")),
         (
             "agent run -c /x".to_owned(),
@@ -259,6 +262,26 @@ fn an_agent_that_lacks_something_is_refused_in_a_line() {
         let refusal = launch_with(preset, &line, variables, None).refusal();
         assert_eq!(refusal.as_deref(), expected, "{line}");
     }
+}
+
+#[test]
+fn what_is_kept_from_the_agent_can_be_required_and_asked_with() {
+    let preset = "[[require]]\nenv = 'CLOCKOUT_PAGE'\notherwise = 'set CLOCKOUT_PAGE'\n\
+        [[detect.http]]\naddress.default = '${CLOCKOUT_PAGE}'\npath = '/json'\n\
+        running.number = '/busy'";
+    let page = |address| launch_with(preset, "agent", &[("CLOCKOUT_PAGE", address)], None);
+    assert_eq!(
+        page("").refusal().as_deref(),
+        Some("preset : set CLOCKOUT_PAGE")
+    );
+    let with = page("http://ci.example/node/1/");
+    assert_eq!(with.refusal(), None);
+    let Some(Watch::Http(_, target)) = with.detectors().into_iter().next().map(|d| d.watch) else {
+        panic!("a page");
+    };
+    assert_eq!(target.url, "http://ci.example/node/1/json");
+    let secure = page("https://ci.example/node/1").left_out();
+    assert!(secure[0].why.contains("only http://"), "{secure:?}");
 }
 
 #[test]
@@ -287,6 +310,8 @@ fn a_step_that_cannot_be_done_is_refused_and_a_cordon_is_left_out() {
         (call.url.as_str(), call.method.as_str()),
         ("http://ci/1", "POST")
     );
+    let accepts = |status| call.accepts(reqwest::StatusCode::from_u16(status).expect("valid"));
+    assert_eq!([accepts(204), accepts(302)], [true, false]);
     assert_eq!(call.auth, Some(Credentials::Bearer("s3cret".to_owned())));
     assert!(!format!("{call:?}").contains("s3cret"));
 }

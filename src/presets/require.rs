@@ -15,6 +15,7 @@ use super::view::View;
 pub struct Require {
     what: What,
     unless_arg: Option<Regex>,
+    unless_config: Option<Regex>,
     otherwise: Template,
 }
 
@@ -24,7 +25,7 @@ enum What {
     Config(Regex),
     /// Matches in one of its arguments.
     Arg(Regex),
-    /// A variable of its environment is set, and not empty.
+    /// A variable of its environment, or of ours, is set, and not empty.
     Variable(String),
 }
 
@@ -36,6 +37,8 @@ struct RawRequire {
     env: Option<String>,
     #[serde(default, deserialize_with = "regex_or_none")]
     unless_arg: Option<Regex>,
+    #[serde(default, deserialize_with = "regex_or_none")]
+    unless_config: Option<Regex>,
     otherwise: Template,
 }
 
@@ -52,6 +55,7 @@ impl TryFrom<RawRequire> for Require {
         Ok(Require {
             what,
             unless_arg: raw.unless_arg,
+            unless_config: raw.unless_config,
             otherwise: raw.otherwise,
         })
     }
@@ -73,16 +77,22 @@ impl Require {
             let mut args = view.argv.iter().skip(1);
             args.any(|arg| regex.is_match(arg.as_bytes()))
         };
-        if self.unless_arg.as_ref().is_some_and(has_arg) {
+        let in_config = |regex: &Regex| view.config_text().is_some_and(|text| regex.is_match(text));
+        if self.unless_arg.as_ref().is_some_and(has_arg)
+            || self.unless_config.as_ref().is_some_and(in_config)
+        {
             return Standing::Met(self.otherwise(view));
         }
         let met = match &self.what {
             What::Config(_) if !view.is_on_host() => {
                 return Standing::Unseen(self.otherwise(view));
             }
-            What::Config(regex) => view.config_text().is_some_and(|text| regex.is_match(text)),
+            What::Config(regex) => in_config(regex),
             What::Arg(regex) => has_arg(regex),
-            What::Variable(name) => view.variable(name).is_some_and(|value| !value.is_empty()),
+            What::Variable(name) => {
+                let own = view.variable(name).filter(|value| !value.is_empty());
+                own.is_some() || view.place(Wanted::Variable(name)).is_some()
+            }
         };
         if met {
             return Standing::Met(self.otherwise(view));

@@ -30,6 +30,8 @@ pub struct Setting<T> {
 pub struct Source {
     place: Place,
     times: Option<Times>,
+    /// The value with which a switch is on.
+    is: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -57,6 +59,7 @@ struct RawSource {
     positional: Option<usize>,
     config: Option<String>,
     times: Option<Times>,
+    is: Option<String>,
 }
 
 impl TryFrom<RawSource> for Source {
@@ -74,9 +77,13 @@ impl TryFrom<RawSource> for Source {
             (None, None, None, Some(regex)) => Place::Config(compile(&regex)?),
             _ => return Err("give one of 'flag', 'env', 'positional' and 'config'".to_owned()),
         };
+        if raw.is.is_some() && matches!(place, Place::Config(_)) {
+            return Err("'is' is for 'flag', 'env' and 'positional': a regex says it".to_owned());
+        }
         Ok(Source {
             place,
             times: raw.times,
+            is: raw.is,
         })
     }
 }
@@ -98,7 +105,7 @@ impl Source {
     }
 
     /// Whether a switch is on, where it is set at all: a flag without a value is, and anything
-    /// that does not say no.
+    /// that does not say no. With `is`, nothing but that value.
     pub fn switch(&self, view: &View) -> Option<bool> {
         let value = match &self.place {
             Place::Flag(flag) => find_flag(&view.argv, flag)?.map(OsStr::to_owned),
@@ -106,7 +113,11 @@ impl Source {
             Place::Config(regex) => regex.is_match(view.config_text()?).then_some(None)?,
             _ => Some(self.told(view)?),
         };
-        let value = value.unwrap_or_default().to_ascii_lowercase();
+        let value = value.unwrap_or_default();
+        if let Some(is) = &self.is {
+            return Some(value == **is);
+        }
+        let value = value.to_ascii_lowercase();
         Some(
             !["0", "f", "false", "no", "off"]
                 .iter()
@@ -270,5 +281,11 @@ mod tests {
             assert_eq!(variable.switch(&view), expected, "{value}");
         }
         assert_eq!(variable.switch(&View::of(&[], &[])), None);
+        let mode = source("env = 'MODE'\nis = 'single-task'");
+        for (value, expected) in [("single-task", true), ("continuous", false)] {
+            let view = View::of(&[], &[("MODE", value)]);
+            assert_eq!(mode.switch(&view), Some(expected), "{value}");
+        }
+        assert!(toml::from_str::<Source>("config = 'x'\nis = 'y'").is_err());
     }
 }

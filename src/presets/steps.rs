@@ -24,6 +24,19 @@ pub struct Call {
     pub url: String,
     pub auth: Option<Credentials>,
     pub json: Option<serde_json::Value>,
+    /// Empty: 2xx.
+    pub accept_status: Vec<u16>,
+}
+
+impl Call {
+    /// Whether this answer says that it was done.
+    pub fn accepts(&self, status: reqwest::StatusCode) -> bool {
+        if self.accept_status.is_empty() {
+            status.is_success()
+        } else {
+            self.accept_status.contains(&status.as_u16())
+        }
+    }
 }
 
 impl fmt::Debug for Credentials {
@@ -67,6 +80,7 @@ impl Launch {
             url: self.text(&call.url)?,
             auth: auth.transpose()?,
             json: call.json.clone(),
+            accept_status: call.accept_status.clone(),
         })
     }
 

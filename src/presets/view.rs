@@ -151,7 +151,11 @@ impl View {
                 Some(port) => port.to_string().into(),
                 None => place.written().into(),
             }),
-            Place::Clockout => self.world.clockout.clone().map(PathBuf::into_os_string),
+            // What runs in a container does not find it there.
+            Place::Clockout => {
+                let path = self.world.clockout.as_ref().filter(|_| self.inherits)?;
+                Some(path.clone().into_os_string())
+            }
             Place::Dir => self.dir.clone().map(PathBuf::into_os_string),
             Place::Config => Some(self.config_path()?.as_os_str().to_owned()),
             Place::ConfigDir => Some(self.config_path()?.parent()?.as_os_str().to_owned()),

@@ -144,7 +144,11 @@ impl Launch {
             Some(Ok(told)) => told,
             Some(Err(default)) => self.text(&default).map_err(|error| error.to_string())?,
         };
+        if address.starts_with("https://") {
+            return Err(format!("{address}: only http:// can be asked"));
+        }
         let url = match &self.container {
+            _ if is_url(&address) => url(&address, &http.path),
             None => url(&address, &http.path),
             Some(run) if run.on_host_network => url(&address, &http.path),
             Some(run) => {
@@ -187,9 +191,19 @@ impl Launch {
 
 /// Agents write where they listen as `host:port`, `:port`, a wildcard address, or a port.
 fn url(address: &str, path: &str) -> String {
-    let (host, port) = host_and_port(address);
     let slash = if path.starts_with('/') { "" } else { "/" };
+    if is_url(address) {
+        return format!("{}{slash}{path}", address.trim_end_matches('/'));
+    }
+    let (host, port) = host_and_port(address);
     format!("http://{host}:{port}{slash}{path}")
+}
+
+/// A page below the root, or no port: nobody listens on that, so it is a whole address already.
+fn is_url(address: &str) -> bool {
+    let rest = address.strip_prefix("http://");
+    let rest = rest.map(|rest| rest.trim_end_matches('/'));
+    rest.is_some_and(|rest| rest.contains('/') || !rest.contains(':'))
 }
 
 fn host_and_port(address: &str) -> (&str, &str) {
@@ -217,6 +231,8 @@ mod tests {
             ("0.0.0.0:3000", "http://127.0.0.1:3000/x"),
             ("[::]:3000", "http://[::1]:3000/x"),
             ("http://localhost:1/", "http://localhost:1/x"),
+            ("http://ci.example/", "http://ci.example/x"),
+            ("http://ci:80/node 1", "http://ci:80/node 1/x"),
         ] {
             assert_eq!(url(address, "/x"), expected);
             assert_eq!(url(address, "x"), expected);

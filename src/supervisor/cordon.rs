@@ -36,7 +36,7 @@ pub fn needs_curl(call: &Call) -> bool {
     scheme.eq_ignore_ascii_case("https://")
 }
 
-/// Makes the call; whether the server agreed. A redirection is no agreement: whoever is there was
+/// Makes the call; whether the server agreed. A redirection is not followed: whoever is there was
 /// not meant to get the credentials.
 pub async fn send(call: Call) -> Result<(), CallError> {
     let refused = |error: reqwest::Error| CallError::Request(error.without_url());
@@ -45,18 +45,18 @@ pub async fn send(call: Call) -> Result<(), CallError> {
         .timeout(PATIENCE)
         .build()
         .map_err(refused)?;
-    let mut request = client.request(call.method, call.url);
-    request = match call.auth {
+    let mut request = client.request(call.method.clone(), &call.url);
+    request = match &call.auth {
         None => request,
         Some(Credentials::Basic { user, password }) => request.basic_auth(user, Some(password)),
         Some(Credentials::Bearer(token)) => request.bearer_auth(token),
     };
-    if let Some(json) = call.json {
+    if let Some(json) = &call.json {
         let body = json.to_string();
         request = request.header(CONTENT_TYPE, "application/json").body(body);
     }
     let status = request.send().await.map_err(refused)?.status();
-    if status.is_success() {
+    if call.accepts(status) {
         Ok(())
     } else {
         Err(CallError::Status(status))
@@ -80,6 +80,10 @@ fn curl_config(call: &Call) -> String {
         "silent\nshow-error\nfail\nproto = \"=https\"\nmax-time = {seconds}\n\
          output = \"/dev/null\"\n"
     );
+    // To curl a redirection is a success, unless it is one too many.
+    if !(300..400).any(|status| call.accept_status.contains(&status)) {
+        config += "location\nmax-redirs = 0\n";
+    }
     let mut set = |option: &str, value: &str| {
         config += &format!("{option} = \"{}\"\n", escaped(value));
     };
@@ -125,6 +129,7 @@ mod tests {
             url: url.to_owned(),
             auth: None,
             json: None,
+            accept_status: Vec::new(),
         }
     }
 
@@ -145,7 +150,7 @@ mod tests {
         });
         call.json = Some(serde_json::json!({"offline": true}));
         let config = curl_config(&call);
-        let lines: Vec<_> = config.lines().skip(6).collect();
+        let lines: Vec<_> = config.lines().skip(8).collect();
         let expected = [
             r#"request = "POST""#,
             r#"url = "https://ci.example/a?b""#,
@@ -154,6 +159,14 @@ mod tests {
             r#"data-raw = "{\"offline\":true}""#,
         ];
         assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn curl_takes_a_redirection_for_an_answer_only_where_the_preset_does() {
+        let mut call = call("https://ci.example/a");
+        assert!(curl_config(&call).contains("max-redirs = 0\n"));
+        call.accept_status = vec![200, 302];
+        assert!(!curl_config(&call).contains("location"));
     }
 
     #[test]
