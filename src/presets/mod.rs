@@ -78,6 +78,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("buildkite", include_str!("buildkite.toml")),
     ("drone", include_str!("drone.toml")),
     ("drone-runner", include_str!("drone-runner.toml")),
+    ("circleci", include_str!("circleci.toml")),
     ("github", include_str!("github.toml")),
     ("azure", include_str!("azure.toml")),
     ("gitlab", include_str!("gitlab.toml")),
@@ -85,6 +86,8 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("gitea", include_str!("gitea.toml")),
     ("forgejo", include_str!("forgejo.toml")),
     ("woodpecker", include_str!("woodpecker.toml")),
+    ("jenkins", include_str!("jenkins.toml")),
+    ("teamcity", include_str!("teamcity.toml")),
     (GENERIC, include_str!("generic.toml")),
 ];
 

@@ -71,6 +71,9 @@ class Driver:
         """What a hostile job prints: the agent's own start and finish lines."""
         return []
 
+    def settle(self):
+        """Waits until the agent handles signals, where neither its lines nor its jobs say so."""
+
     def log_id(self, job):
         """The job's id in clockout's log; None where the agent's lines have none."""
         return None

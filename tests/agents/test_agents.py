@@ -215,6 +215,7 @@ def test_exit(bed):
         # The next process, as the first one is just ending by itself.
         bed.wait_event("agent.ready", count=2)
     bed.wait_status("an idle agent", is_idle)
+    bed.driver.settle()
     bed.drain()
     assert drained(bed) == tally(bed, passed=1)
     last = bed.events("agent.exited")[-1]
