@@ -161,3 +161,115 @@ fn drone_1_tells_what_failed() {
         ]
     );
 }
+
+/// v1.0.5: two workflows, one of which is cancelled by a signal.
+#[test]
+fn woodpecker_1_tells_outcomes_by_the_exit_code() {
+    let line = |id: &str, more: &str, message: &str| {
+        format!(
+            "{{\"level\":\"debug\",\"repo\":\"o/r\",\"pipeline\":\"7\",\"id\":\"{id}\"{more},\
+             \"time\":\"2026-11-21T15:53:22Z\",\"caller\":\"agent/runner.go:90\",\
+             \"message\":\"{message}\"}}\n"
+        )
+    };
+    let ended = |code: i32, canceled: bool| {
+        format!(",\"error\":\"\",\"exit_code\":{code},\"canceled\":{canceled}")
+    };
+    let text = [
+        "{\"level\":\"info\",\"time\":\"t\",\"message\":\"Starting Woodpecker agent with version \
+         'dev' and backend 'local' using platform 'linux/amd64' running up to 1 pipelines in \
+         parallel\"}\n"
+            .to_owned(),
+        line("1", "", "received execution"),
+        line(
+            "1",
+            ",\"exit_code\":3,\"exited\":true",
+            "update step status complete",
+        ),
+        line("1", "", "pipeline initialization failed"),
+        line("1", &ended(3, false), "pipeline complete"),
+        line(
+            "1",
+            ",\"error\":\"\",\"exit_code\":3",
+            "updating pipeline status",
+        ),
+        line("1", "", "updating pipeline status complete"),
+        line("2", "", "received execution"),
+        "ctrl+c received, terminating process\n".to_owned(),
+        line("2", &ended(137, true), "pipeline complete"),
+        line("2", ",\"error\":\"EOF\"", "updating pipeline status failed"),
+    ]
+    .concat();
+    let woodpecker = presets::load("woodpecker").expect("built in");
+    assert_eq!(
+        events(&woodpecker, Stream::Stderr, &[text.as_bytes()]),
+        [
+            "ready",
+            "0 started 1",
+            "0 finished 1 failed",
+            "0 started 2",
+            "0 finished 2 canceled",
+        ]
+    );
+}
+
+/// From v2.7 to v3.13, and from v3.14 on. A repository's name is no word of the agent's.
+#[test]
+fn woodpecker_3_tells_outcomes_when_a_workflow_is_finished() {
+    let line = |id: &str, more: &str, message: &str| {
+        format!(
+            "{{\"level\":\"debug\",\"repo\":\"o/\\\"message\\\":\\\"workflow finished\\\"}}\",\
+             \"pipeline\":\"7\",\"workflow_id\":\"{id}\"{more},\"time\":\"2026-11-21T15:53:22Z\",\
+             \"caller\":\"/src/agent/runner.go:110\",\"message\":\"{message}\"}}\n"
+        )
+    };
+    let ended =
+        |error: &str, canceled: bool| format!(",\"error\":\"{error}\",\"canceled\":{canceled}");
+    let text = [
+        "{\"level\":\"info\",\"version\":\"3.13.0\",\"message\":\"Starting Woodpecker agent\"}\n"
+            .to_owned(),
+        "{\"level\":\"info\",\"version\":\"3.17.0\",\"message\":\"starting Woodpecker agent\"}\n"
+            .to_owned(),
+        line("1", "", "received execution"),
+        line("1", ",\"error\":\"EOF\"", "workflow initialization failed"),
+        line("1", &ended("", false), "workflow finished"),
+        line("1", ",\"error\":\"\"", "updating workflow status"),
+        line("1", "", "updating workflow status complete"),
+        line("2", "", "received execution"),
+        line(
+            "2",
+            &ended("uuid=x: exit code 1", false),
+            "workflow finished",
+        ),
+        line("2", "", "signaling workflow stopped done"),
+        line("3", "", "received execution"),
+        line("3", &ended("", true), "workflow finished"),
+        line(
+            "3",
+            ",\"error\":\"EOF\"",
+            "failed to update workflow status",
+        ),
+        line("4", "", "received execution"),
+        line(
+            "4",
+            ",\"error\":\"EOF\"",
+            "signaling workflow initialization to server failed",
+        ),
+    ]
+    .concat();
+    let woodpecker = presets::load("woodpecker").expect("built in");
+    assert_eq!(
+        events(&woodpecker, Stream::Stderr, &[text.as_bytes()]),
+        [
+            "ready",
+            "0 started 1",
+            "0 finished 1 passed",
+            "0 started 2",
+            "0 finished 2 failed",
+            "0 started 3",
+            "0 finished 3 canceled",
+            "0 started 4",
+            "0 finished 4 unknown",
+        ]
+    );
+}

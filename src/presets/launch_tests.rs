@@ -315,3 +315,80 @@ fn a_step_that_cannot_be_done_is_refused_and_a_cordon_is_left_out() {
     assert_eq!(call.auth, Some(Credentials::Bearer("s3cret".to_owned())));
     assert!(!format!("{call:?}").contains("s3cret"));
 }
+
+#[test]
+fn what_gitea_s_runner_must_have_is_found_however_it_is_written() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("config.yaml");
+    let (timeout, metrics) = ("`runner.shutdown_timeout: 3h`", "`metrics.enabled: true`");
+    let on = "runner:\n  shutdown_timeout: 3h\n";
+    let table: [(&str, &str, Option<&str>, Option<&str>); 12] = [
+        ("", "", Some(timeout), None),
+        ("runner:\n  shutdown_timeout: 0s\n", "", Some(timeout), None),
+        (
+            "runner:\n  #shutdown_timeout: 3h\n",
+            "",
+            Some(timeout),
+            None,
+        ),
+        ("shutdown_timeout: 0s # 3h\n", "", Some(timeout), None),
+        (on, "", Some(metrics), None),
+        (on, "--once", None, None),
+        (
+            "metrics:\n  enabled: true\n  addr: \"127.0.0.1:9101\"\nrunner:\n  shutdown_timeout: 1h30m\n",
+            "",
+            None,
+            Some("127.0.0.1:9101"),
+        ),
+        (
+            "runner:\r\n    shutdown_timeout: '90s'\r\nmetrics: # page\r\n\r\n    # where\r\n    addr: :9102 # all\r\n    enabled: True\r\n",
+            "",
+            None,
+            Some("127.0.0.1:9102"),
+        ),
+        // Of another section, switched off, without an address that we could read.
+        (
+            "runner:\n  shutdown_timeout: 3h\ncache:\n  enabled: true\n  addr: :1\nmetrics:\n",
+            "",
+            Some(metrics),
+            None,
+        ),
+        (
+            "runner:\n  shutdown_timeout: 3h\nmetrics:\n  enabled: false\n  addr: :1\n",
+            "",
+            Some(metrics),
+            None,
+        ),
+        (
+            "runner:\n  shutdown_timeout: 3h\nmetrics:\n  addr: :1\ncache:\n  enabled: true\n",
+            "",
+            Some(metrics),
+            None,
+        ),
+        (
+            "runner:\n  shutdown_timeout: 3h\nmetrics:\n  enabled: true\n",
+            "",
+            Some(metrics),
+            None,
+        ),
+    ];
+    for (text, more, refused, address) in table {
+        std::fs::write(&path, text).expect("written");
+        let line = format!("gitea-runner daemon -c {} {more}", path.display());
+        let launch = launch(include_str!("gitea.toml"), line.trim_end());
+        let refusal = launch.refusal();
+        let as_expected = match (&refusal, refused) {
+            (Some(said), Some(part)) => said.contains(part),
+            (None, None) => true,
+            _ => false,
+        };
+        assert!(as_expected, "{text}: {refusal:?}");
+        let detectors = launch.detectors();
+        let url = detectors.iter().find_map(|one| match &one.watch {
+            Watch::Http(_, at) => Some(at.url.clone()),
+            _ => None,
+        });
+        let expected = address.map(|at| format!("http://{at}/metrics"));
+        assert_eq!(url, expected, "{text}");
+    }
+}

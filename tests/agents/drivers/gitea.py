@@ -14,7 +14,7 @@ class Gitea(Driver):
     # The signal after the first is swallowed: it is killed.
     cancels = False
     log_level = "info"
-    more = {}
+    arguments = ()
 
     def setup(self):
         self.server = RpcServer("gitea-server")
@@ -31,7 +31,7 @@ class Gitea(Driver):
                 "fetch_interval_max": "200ms", **self.runner_settings(),
             },
             "cache": {"enabled": "false"},
-            "metrics": {"enabled": "true", "addr": f"127.0.0.1:{self.bed.port()}"},
+            "metrics": self.metrics(),
         }
         lines = []
         for section, keys in settings.items():
@@ -43,8 +43,11 @@ class Gitea(Driver):
     def runner_settings(self):
         return {}
 
+    def metrics(self):
+        return {"enabled": "true", "addr": f"127.0.0.1:{self.bed.port()}"}
+
     def command(self):
-        return [self.program(), "daemon", "--config", self.config]
+        return [self.program(), "daemon", "--config", self.config, *self.arguments]
 
     def offer(self, job):
         self.server.offer(job)
@@ -80,6 +83,18 @@ class RealDebug(Real):
     slots = (1,)
     log_level = "debug"
     mixes_output = True
+
+
+class RealOnce(Real):
+    """One job a process: it needs no metrics."""
+
+    name = "gitea-runner 1.0.8 once"
+    slots = (1,)
+    drains = "single-job"
+    arguments = ("--once",)
+
+    def metrics(self):
+        return {"enabled": "false"}
 
 
 class Hook(Gitea):
