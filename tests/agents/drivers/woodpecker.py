@@ -48,6 +48,8 @@ class Woodpecker(Driver):
 class Real(Woodpecker):
     name = "woodpecker-agent 1.0.5"
     real = True
+    # With several its backend `local` crashes at times ("concurrent map writes").
+    slots = (1,)
     drains = "wait-idle"
     # It panics at times when it cancels ("WaitGroup is reused"), before it reports.
     cancels = False
@@ -64,13 +66,7 @@ class Real(Woodpecker):
         return self.server.agents
 
 
-class Single(Woodpecker):
-    """One workflow a process, which the preset sees to."""
-
-    name = "woodpecker-agent 3.17.0"
-    slots = (1,)
-    drains = "single-job"
-
+class Simulated(Woodpecker):
     def setup(self):
         self.server = Pool()
         self.path = self.bed.dir / "bin" / "woodpecker-agent"
@@ -81,3 +77,17 @@ class Single(Woodpecker):
 
     def address(self):
         return self.server.url
+
+
+class Single(Simulated):
+    """One workflow a process, which the preset sees to."""
+
+    name = "woodpecker-agent 3.17.0"
+    slots = (1,)
+    drains = "single-job"
+
+
+class Several(Simulated):
+    name = "woodpecker-agent 3.17.0 several"
+    slots = (3,)
+    drains = "wait-idle"

@@ -1,4 +1,4 @@
-"""woodpecker-agent v3.17, in the mode in which it ends after one workflow.
+"""woodpecker-agent v3.17: with several workflows at a time, or with one and its end after it.
 
 Lines and signals are those of agent/runner.go and cmd/agent/core/agent.go of
 github.com/woodpecker-ci/woodpecker v3.17.0. The first signal cancels; its handlers are gone then,
@@ -24,7 +24,9 @@ class Agent:
         self.running = []
         self.session = str(os.getpid())
         self.stopping = threading.Event()
-        self.step = None
+        # Their processes. Held while one is started, so that the signal misses none.
+        self.steps = set()
+        self.starting = threading.RLock()
 
     def log(self, level, message, **fields):
         if level == "debug" and not self.debug:
@@ -42,14 +44,18 @@ class Agent:
         health = Health(self)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self.signalled)
-        self.log("debug", "created new runner 0")
+        count = 1 if single else int(os.environ["WOODPECKER_MAX_WORKFLOWS"])
+        runners = [threading.Thread(target=self.loop, args=(single,), daemon=True)
+                   for _ in range(count)]
+        for number, runner in enumerate(runners):
+            self.log("debug", f"created new runner {number}")
+            runner.start()
         self.log("info", "starting Woodpecker agent", version="3.17.0", backend="local",
-                 platform="linux/amd64", **{"parallel workflows": 1, "single workflow": single})
-        runner = threading.Thread(target=self.loop, args=(single,), daemon=True)
-        runner.start()
-        while runner.is_alive():
+                 platform="linux/amd64",
+                 **{"parallel workflows": count, "single workflow": single})
+        while any(runner.is_alive() for runner in runners):
             # Signals are handled between these.
-            runner.join(0.05)
+            time.sleep(0.02)
         health.stop()
         call("/leave", session=self.session)
         self.log("info", "shutdown of whole agent")
@@ -58,9 +64,10 @@ class Agent:
     def signalled(self, *_):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
-        self.stopping.set()
-        if self.step:
-            os.killpg(self.step.pid, signal.SIGKILL)
+        with self.starting:
+            self.stopping.set()
+            for step in self.steps:
+                os.killpg(step.pid, signal.SIGKILL)
 
     def loop(self, single):
         while not self.stopping.is_set():
@@ -78,7 +85,11 @@ class Agent:
     def next(self):
         """A workflow; None when the signal came first, even when the server gave one."""
         answers = []
-        asking = threading.Thread(target=lambda: answers.append(call("/poll", session=self.session)), daemon=True)
+
+        def ask():
+            answers.append(call("/poll", session=self.session))
+
+        asking = threading.Thread(target=ask, daemon=True)
         asking.start()
         while asking.is_alive() and not self.stopping.is_set():
             asking.join(0.01)
@@ -90,13 +101,7 @@ class Agent:
         self.running.append(id)
         self.log("debug", "received execution", **about)
         call("/acquire", id=id)
-        code = None
-        if not self.stopping.is_set():
-            self.step = subprocess.Popen(
-                [job["script"]], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL, process_group=0)
-            code = self.step.wait()
-            self.step = None
+        code = self.execute(job["script"])
         canceled = self.stopping.is_set()
         error = "" if canceled or code == 0 else f"uuid=step: exit code {code}"
         self.log("debug", "workflow finished", **about, error=error, canceled=canceled)
@@ -104,6 +109,21 @@ class Agent:
              outcome="canceled" if canceled else "failed" if code else "passed")
         self.log("debug", "signaling workflow stopped done", **about)
         self.running.remove(id)
+
+    def execute(self, script):
+        """Its exit status; None when the signal came first."""
+        with self.starting:
+            if self.stopping.is_set():
+                return None
+            step = subprocess.Popen(
+                [script], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL, process_group=0)
+            self.steps.add(step)
+        # Waited for, but not reaped before it is known to be over.
+        os.waitid(os.P_PID, step.pid, os.WEXITED | os.WNOWAIT)
+        with self.starting:
+            self.steps.remove(step)
+        return step.wait()
 
 
 class Health:
@@ -114,7 +134,7 @@ class Health:
             def do_GET(self):
                 running = {id: {"id": id} for id in agent.running}
                 count = len(running)
-                body = json.dumps({"polling_count": 1 - count, "running_count": count,
+                body = json.dumps({"polling_count": 0, "running_count": count,
                                    "running": running}).encode()
                 self.send_response(200 if self.path == "/varz" else 404)
                 self.send_header("Content-Length", str(len(body)))
