@@ -209,10 +209,44 @@ fn woodpecker_1_tells_outcomes_by_the_exit_code() {
             "0 finished 1 failed",
             "0 started 2",
             "0 finished 2 canceled",
+
+/// gitlab-runner v17.9: two jobs, of which one fails and one passes; v19.4's form of a failure.
+#[test]
+fn gitlab_breaks_a_failure_s_line_or_not() {
+    let color = |said: &str| said.replace('<', "\x1b[0;33m").replace('>', "\x1b[0;m");
+    let text = color(
+        "Initializing executor providers                   >  builds>=0 max_builds>=2\n\
+         Checking for jobs... received                     >  job>=1 repo_url>=https://x/job=9.git runner>=012345678\n\
+         Added job to processing list                      >  builds>=1 job>=1 max_builds>=2 project>=1 repo_url>=https://x/y.git\n\
+         Added job to processing list                      >  builds>=2 job>=2 max_builds>=2 project>=1 repo_url>=https://x/y.git\n\
+         <WARNING: Job failed: exit status 1\n\
+         \u{20}              >  <duration_s>=0.186055637 <job>=1 <project>=1 <runner>=012345678\n\
+         Job succeeded                                     >  duration_s>=0.176810001 job>=2 project>=1 runner>=012345678\n\
+         Removed job from processing list                  >  builds>=1 job>=1 max_builds>=2 project>=1\n\
+         Removed job from processing list                  >  builds>=0 job>=2 max_builds>=2 project>=1\n\
+         Added job to processing list                      >  builds>=1 job>=3 max_builds>=2 project>=1\n\
+         <WARNING: Job failed: exit status 1               >  <duration_s>=0.1 <error>=exit status 1 <exit_code>=1 <job>=3 <job-status>=failed\n\
+         Removed job from processing list                  >  builds>=0 job>=3 max_builds>=2 project>=1\n\
+         <WARNING: Job failed: canceled                    >  <duration_s>=0.1 <error>=canceled <job>=4 <job-status>=failed\n\
+         Removed job from processing list                  >  builds>=0 job>=4 max_builds>=2 project>=1\n",
+    );
+    let gitlab = presets::load("gitlab").expect("built in");
+    assert_eq!(
+        events(&gitlab, Stream::Stderr, &[text.as_bytes()]),
+        [
+            "ready",
+            "0 started 1",
+            "0 started 2",
+            "0 finished 1 failed",
+            "0 finished 2 passed",
+            "0 started 3",
+            "0 finished 3 failed",
+            "0 finished 4 canceled",
         ]
     );
 }
 
+<<<<<<< HEAD
 /// From v2.7 to v3.13, and from v3.14 on. A repository's name is no word of the agent's.
 #[test]
 fn woodpecker_3_tells_outcomes_when_a_workflow_is_finished() {
@@ -271,5 +305,47 @@ fn woodpecker_3_tells_outcomes_when_a_workflow_is_finished() {
             "0 started 4",
             "0 finished 4 unknown",
         ]
+=======
+/// The same runner with its other log formats.
+#[test]
+fn gitlab_speaks_json_and_logrus_text_too() {
+    let json = r#"
+{"builds":0,"level":"info","max_builds":2,"msg":"Initializing executor providers","time":"2026-11-21T16:01:20Z"}
+{"builds":1,"job":1,"level":"info","msg":"Added job to processing list","time":"2026-11-21T16:01:22Z"}
+{"duration_s":0.2,"job":1,"level":"warning","msg":"Job failed: exit status 1\n","time":"2026-11-21T16:01:22Z"}
+{"builds":0,"job":1,"level":"info","msg":"Removed job from processing list","time":"2026-11-21T16:01:22Z"}
+"#;
+    let text = r#"
+time="2026-11-21T16:01:20Z" level=info msg="Initializing executor providers" builds=0 max_builds=2
+time="2026-11-21T16:01:22Z" level=info msg="Added job to processing list" builds=1 job=1 max_builds=2
+time="2026-11-21T16:01:22Z" level=warning msg="Job failed: exit status 1\n" duration_s=0.2 job=1 project=1
+time="2026-11-21T16:01:22Z" level=info msg="Removed job from processing list" builds=0 job=1 max_builds=2
+"#;
+    let gitlab = presets::load("gitlab").expect("built in");
+    for format in [json, text] {
+        assert_eq!(
+            events(&gitlab, Stream::Stderr, &[format.as_bytes()]),
+            ["ready", "0 started 1", "0 finished 1 failed"]
+        );
+    }
+}
+
+/// kkagent 1.7.36; its job prints its agent's own lines.
+#[test]
+fn kraken_lines_count_where_their_module_writes_them() {
+    let text = "\
+2026-11-21 15:55:23,458 INFO p:20668    agent:168   reported host info: {'system': 'debian-12'}
+2026-11-21 15:55:23,464 INFO p:20668    agent:193   >>>>>> received job: {'id': 1, 'name': 'job 1'}
+2026-11-21 15:55:23,480 INFO p:20668   jobber:451   started job in /x/jobs/1, executing in local
+2026-11-21 15:55:24,793 INFO p:20668 local_ru:143   2026-11-21 10:01:52,710 INFO p:31852   jobber:500   completed job 1 with status done
+2026-11-21 15:55:24,793 INFO p:20668 local_ru:143      jobber:500   completed job 1 with status done
+2026-11-21 15:55:25,844 INFO p:20668   jobber:500   completed job 1 with status error
+2026-11-21 15:55:25,845 INFO p:20668    agent:193   >>>>>> received job: {}
+";
+    let kraken = presets::load("kraken").expect("built in");
+    assert_eq!(
+        events(&kraken, Stream::Stderr, &[text.as_bytes()]),
+        ["ready", "0 started 1", "0 finished 1 failed", "safe"]
+>>>>>>> 8171c6a (Read the lines of GitLab and Kraken as they were printed)
     );
 }
