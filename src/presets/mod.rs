@@ -81,6 +81,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("circleci", include_str!("circleci.toml")),
     ("github", include_str!("github.toml")),
     ("azure", include_str!("azure.toml")),
+    ("buildbot", include_str!("buildbot.toml")),
     ("gitlab", include_str!("gitlab.toml")),
     ("kraken", include_str!("kraken.toml")),
     ("gitea", include_str!("gitea.toml")),
