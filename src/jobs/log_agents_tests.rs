@@ -209,44 +209,10 @@ fn woodpecker_1_tells_outcomes_by_the_exit_code() {
             "0 finished 1 failed",
             "0 started 2",
             "0 finished 2 canceled",
-
-/// gitlab-runner v17.9: two jobs, of which one fails and one passes; v19.4's form of a failure.
-#[test]
-fn gitlab_breaks_a_failure_s_line_or_not() {
-    let color = |said: &str| said.replace('<', "\x1b[0;33m").replace('>', "\x1b[0;m");
-    let text = color(
-        "Initializing executor providers                   >  builds>=0 max_builds>=2\n\
-         Checking for jobs... received                     >  job>=1 repo_url>=https://x/job=9.git runner>=012345678\n\
-         Added job to processing list                      >  builds>=1 job>=1 max_builds>=2 project>=1 repo_url>=https://x/y.git\n\
-         Added job to processing list                      >  builds>=2 job>=2 max_builds>=2 project>=1 repo_url>=https://x/y.git\n\
-         <WARNING: Job failed: exit status 1\n\
-         \u{20}              >  <duration_s>=0.186055637 <job>=1 <project>=1 <runner>=012345678\n\
-         Job succeeded                                     >  duration_s>=0.176810001 job>=2 project>=1 runner>=012345678\n\
-         Removed job from processing list                  >  builds>=1 job>=1 max_builds>=2 project>=1\n\
-         Removed job from processing list                  >  builds>=0 job>=2 max_builds>=2 project>=1\n\
-         Added job to processing list                      >  builds>=1 job>=3 max_builds>=2 project>=1\n\
-         <WARNING: Job failed: exit status 1               >  <duration_s>=0.1 <error>=exit status 1 <exit_code>=1 <job>=3 <job-status>=failed\n\
-         Removed job from processing list                  >  builds>=0 job>=3 max_builds>=2 project>=1\n\
-         <WARNING: Job failed: canceled                    >  <duration_s>=0.1 <error>=canceled <job>=4 <job-status>=failed\n\
-         Removed job from processing list                  >  builds>=0 job>=4 max_builds>=2 project>=1\n",
-    );
-    let gitlab = presets::load("gitlab").expect("built in");
-    assert_eq!(
-        events(&gitlab, Stream::Stderr, &[text.as_bytes()]),
-        [
-            "ready",
-            "0 started 1",
-            "0 started 2",
-            "0 finished 1 failed",
-            "0 finished 2 passed",
-            "0 started 3",
-            "0 finished 3 failed",
-            "0 finished 4 canceled",
         ]
     );
 }
 
-<<<<<<< HEAD
 /// From v2.7 to v3.13, and from v3.14 on. A repository's name is no word of the agent's.
 #[test]
 fn woodpecker_3_tells_outcomes_when_a_workflow_is_finished() {
@@ -305,7 +271,45 @@ fn woodpecker_3_tells_outcomes_when_a_workflow_is_finished() {
             "0 started 4",
             "0 finished 4 unknown",
         ]
-=======
+    );
+}
+
+/// gitlab-runner v17.9: two jobs, of which one fails and one passes; v19.4's form of a failure.
+#[test]
+fn gitlab_breaks_a_failure_s_line_or_not() {
+    let color = |said: &str| said.replace('<', "\x1b[0;33m").replace('>', "\x1b[0;m");
+    let text = color(
+        "Initializing executor providers                   >  builds>=0 max_builds>=2\n\
+         Checking for jobs... received                     >  job>=1 repo_url>=https://x/job=9.git runner>=012345678\n\
+         Added job to processing list                      >  builds>=1 job>=1 max_builds>=2 project>=1 repo_url>=https://x/y.git\n\
+         Added job to processing list                      >  builds>=2 job>=2 max_builds>=2 project>=1 repo_url>=https://x/y.git\n\
+         <WARNING: Job failed: exit status 1\n\
+         \u{20}              >  <duration_s>=0.186055637 <job>=1 <project>=1 <runner>=012345678\n\
+         Job succeeded                                     >  duration_s>=0.176810001 job>=2 project>=1 runner>=012345678\n\
+         Removed job from processing list                  >  builds>=1 job>=1 max_builds>=2 project>=1\n\
+         Removed job from processing list                  >  builds>=0 job>=2 max_builds>=2 project>=1\n\
+         Added job to processing list                      >  builds>=1 job>=3 max_builds>=2 project>=1\n\
+         <WARNING: Job failed: exit status 1               >  <duration_s>=0.1 <error>=exit status 1 <exit_code>=1 <job>=3 <job-status>=failed\n\
+         Removed job from processing list                  >  builds>=0 job>=3 max_builds>=2 project>=1\n\
+         <WARNING: Job failed: canceled                    >  <duration_s>=0.1 <error>=canceled <job>=4 <job-status>=failed\n\
+         Removed job from processing list                  >  builds>=0 job>=4 max_builds>=2 project>=1\n",
+    );
+    let gitlab = presets::load("gitlab").expect("built in");
+    assert_eq!(
+        events(&gitlab, Stream::Stderr, &[text.as_bytes()]),
+        [
+            "ready",
+            "0 started 1",
+            "0 started 2",
+            "0 finished 1 failed",
+            "0 finished 2 passed",
+            "0 started 3",
+            "0 finished 3 failed",
+            "0 finished 4 canceled",
+        ]
+    );
+}
+
 /// The same runner with its other log formats.
 #[test]
 fn gitlab_speaks_json_and_logrus_text_too() {
@@ -346,6 +350,5 @@ fn kraken_lines_count_where_their_module_writes_them() {
     assert_eq!(
         events(&kraken, Stream::Stderr, &[text.as_bytes()]),
         ["ready", "0 started 1", "0 finished 1 failed", "safe"]
->>>>>>> 8171c6a (Read the lines of GitLab and Kraken as they were printed)
     );
 }
