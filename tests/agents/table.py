@@ -41,7 +41,7 @@ class Cells:
         return f"[{self.notes.index(why) + 1}]"
 
     def table(self, drivers):
-        lines = [["agent", "slots", *COLUMNS, ""]]
+        lines = [["agent", "slots", *COLUMNS, "kind"]]
         for driver in drivers:
             for slots in driver.slots:
                 cells = self.rows.get((driver.name, slots))

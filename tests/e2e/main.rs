@@ -17,6 +17,7 @@ mod max_jobs;
 mod presets;
 mod presets_bad_input;
 mod presets_container;
+mod presets_cordon;
 mod presets_seen;
 mod presets_steps;
 #[cfg(feature = "aws")]
