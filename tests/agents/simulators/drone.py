@@ -224,7 +224,9 @@ def main():
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join()
+        # Not for ever: a signal just before the wait is handled only after it.
+        while worker.is_alive():
+            worker.join(0.05)
     agent.ended()
     return agent.exit_status
 
