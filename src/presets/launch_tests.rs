@@ -253,6 +253,13 @@ fn an_agent_that_lacks_something_is_refused_in_a_line() {
         ),
         // The file in the container is not to be seen.
         ("docker run -e HOME=/ x run".to_owned(), &[], None),
+        // So is the image's own command.
+        ("docker run -e HOME=/ x".to_owned(), &[], None),
+        (
+            "docker run -e HOME=/ x start".to_owned(),
+            &[],
+            Some("preset : say run"),
+        ),
         (
             "docker run -d x run".to_owned(),
             &[],

@@ -87,6 +87,10 @@ impl Require {
             What::Config(_) if !view.is_on_host() => {
                 return Standing::Unseen(self.otherwise(view));
             }
+            // Without a command of its own the container runs its image's.
+            What::Arg(_) if !view.is_on_host() && view.argv.len() < 2 => {
+                return Standing::Unseen(self.otherwise(view));
+            }
             What::Config(regex) => in_config(regex),
             What::Arg(regex) => has_arg(regex),
             What::Variable(name) => {
