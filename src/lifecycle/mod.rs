@@ -14,6 +14,7 @@ mod cordon;
 mod drain;
 mod event;
 mod hold;
+mod idle;
 mod ledger;
 mod limits;
 #[cfg(test)]

@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::agents::{Agent, CRASH_WINDOW, KILL_AGAIN, Stage, TERMINATE_GRACE};
 use super::drain::SWEEP_GRACE;
 use super::event::{Action, Sweep};
+use super::idle::SAMPLE_PATIENCE;
 use super::limits::Instant;
 use super::single::OVERSTAY;
 use super::words::AgentIndex;
-use super::work::SAMPLE_PATIENCE;
 use super::{Lifecycle, Phase, Settings};
 
 impl Lifecycle {

@@ -46,9 +46,11 @@ pub fn settings(config: &Config) -> Settings {
     let kinds: Vec<_> = detectors.iter().map(|detector| detector.kind).collect();
     let idle = config.limits.idle_timeout.get();
     let counts = kinds.contains(&DetectorKind::Level);
+    let otherwise = preset.drain.otherwise.as_ref().map(|other| other.method);
+    let mut drains = otherwise.into_iter().chain([launch.drain_method()]);
     let asked = counts
         || kinds.contains(&DetectorKind::Census)
-        || launch.drain_method() != DrainMethod::Signal;
+        || drains.any(|method| method != DrainMethod::Signal);
     let has_levels = kinds.iter().any(|kind| kind.is_level());
     Settings {
         agents: config.agents,
@@ -58,7 +60,7 @@ pub fn settings(config: &Config) -> Settings {
         detectors: kinds,
         sees_ready: launch.sees_ready(),
         drain: launch.drain_method(),
-        needs_line: preset.drain.otherwise.as_ref().map(|other| other.method),
+        needs_line: otherwise,
         window: preset.drain.window.as_ref().map(Window::times),
         cordon: launch.has_cordon(),
         linger: launch.linger(),
