@@ -119,6 +119,21 @@ fn an_agent_that_is_killed_in_a_step_has_lost_its_job() {
 }
 
 #[test]
+fn an_agent_that_is_killed_between_steps_has_lost_its_job_and_waits_for_no_other_step() {
+    let mut script = steps();
+    script.plays(
+        "
+      0 | new                  -> spawn 1                   ; starting, 300
+      1 | start 1              ->                           ; busy 1
+      2 | finish 1             ->                           ; busy 1, 12
+      3 | exit 1 signal 9      ->                           ; starting, 4
+      4 | tick                 -> spawn 1                   ; starting, 303
+    ",
+    );
+    assert_eq!(script.tally().lost, 1);
+}
+
+#[test]
 fn a_drain_that_cancels_waits_until_the_job_is_over() {
     steps().with("drain-by=wait-idle").plays(
         "
