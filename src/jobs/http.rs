@@ -19,6 +19,8 @@ use crate::presets::{Credentials, HttpDetector, Page, Pointer, Target};
 const PATIENCE: Duration = Duration::from_secs(2);
 /// So many failures in a row of a page that was never good are worth a line.
 const NEWS: u32 = 10;
+/// No agent runs more at a time: a page that says so lies.
+const MOST_JOBS: u32 = 256;
 /// A page that is longer is not read to its end.
 const LONGEST_PAGE: usize = 1024 * 1024;
 
@@ -157,7 +159,9 @@ impl HttpProbe {
             }
             page.extend_from_slice(&chunk);
         }
-        count(&self.spec.running, &page).ok_or(Failure::Unreadable)
+        let jobs = count(&self.spec.running, &page);
+        jobs.filter(|jobs| *jobs <= MOST_JOBS)
+            .ok_or(Failure::Unreadable)
     }
 }
 

@@ -147,6 +147,8 @@ fn whatever_goes_wrong_is_unknown_and_never_idle() {
             answer("404 Not Found", zero),
             answer("302 Found", zero),
             answer("200 OK", "<html>"),
+            answer("200 OK", r#"{"running_count":257}"#),
+            answer("200 OK", r#"{"running_count":4294967295}"#),
             answer("200 OK", &huge),
             Some(b"no http\r\n\r\n".to_vec()),
             Some(Vec::new()),
@@ -154,8 +156,8 @@ fn whatever_goes_wrong_is_unknown_and_never_idle() {
             answer("200 OK", zero),
         ],
     );
-    let mut expected = vec![None; 10];
-    (expected[0], expected[1], expected[9]) = (Some(0), Some(1), Some(0));
+    let mut expected = vec![None; 12];
+    (expected[0], expected[1], expected[11]) = (Some(0), Some(1), Some(0));
     assert_eq!(seen, expected);
 }
 

@@ -23,7 +23,7 @@ use crate::agent::{Spec, User};
 use crate::config::Config;
 use crate::instance::no_input;
 use crate::lifecycle::{AgentIndex, Event, Exit};
-use crate::presets::Launch;
+use crate::presets::{Launch, Seat};
 
 /// For each command to the engine.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -45,6 +45,8 @@ pub struct Container {
 /// What waits for a container's end.
 #[derive(Debug, Default)]
 pub struct Ending {
+    /// Containers that have not ended yet.
+    left: u32,
     /// The agent is to be started again.
     respawn: bool,
 }
@@ -59,6 +61,20 @@ pub fn new_cidfile(config: &Config, agent: AgentIndex) -> Option<PathBuf> {
     }
     let now = clock::now().0.as_nanos();
     Some(dir.join(format!("{agent}-{now}")))
+}
+
+/// The files of this agent's containers that an earlier supervisor left.
+fn left_cidfiles(config: &Config, agent: AgentIndex) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(cidfiles(config)) else {
+        return Vec::new();
+    };
+    let prefix = format!("{agent}-");
+    let entries = entries.filter_map(Result::ok);
+    let own = entries.filter(|entry| {
+        let name = entry.file_name();
+        name.as_encoded_bytes().starts_with(prefix.as_bytes())
+    });
+    own.map(|entry| entry.path()).collect()
 }
 
 /// Where they are, beside the socket: nobody else can make anything there.
@@ -144,13 +160,32 @@ impl Supervisor {
         if std::mem::replace(&mut container.told, true) {
             return false;
         }
+        let (container, spec) = (container.clone(), running.spec.clone());
+        self.begin_ending(agent, container, spec)
+    }
+
+    /// An agent and its supervisor were killed, as when the unit of both was: its containers work
+    /// for nobody.
+    pub(super) fn end_left_containers(&mut self, agent: AgentIndex) {
+        for path in left_cidfiles(&self.config, agent) {
+            let (launch, spec) = self.seated(Seat {
+                index: agent,
+                port: None,
+                cidfile: Some(path),
+            });
+            if let Some(container) = Container::of(&launch) {
+                self.begin_ending(agent, container, spec);
+            }
+        }
+    }
+
+    fn begin_ending(&mut self, agent: AgentIndex, container: Container, spec: Arc<Spec>) -> bool {
         let commands = container.commands();
         if commands.is_empty() {
             return false;
         }
         info!(%agent, "container.killed");
-        let (container, spec) = (container.clone(), running.spec.clone());
-        self.endings.entry(agent).or_default();
+        self.endings.entry(agent).or_default().left += 1;
         tokio::spawn(end(self.inbox.clone(), agent, container, spec, commands));
         true
     }
@@ -170,8 +205,16 @@ impl Supervisor {
 
     /// A container has ended, or cannot be ended.
     pub(super) fn container_ended(&mut self, agent: AgentIndex) {
-        let ending = self.endings.remove(&agent);
-        if ending.is_some_and(|ending| ending.respawn) {
+        let Some(ending) = self.endings.get_mut(&agent) else {
+            return;
+        };
+        ending.left -= 1;
+        if ending.left > 0 {
+            return;
+        }
+        let respawn = ending.respawn;
+        self.endings.remove(&agent);
+        if respawn {
             self.spawn(agent);
             self.feed_queued();
         }
@@ -225,53 +268,5 @@ async fn end(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_an_id_is_taken_from_the_file() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("id");
-        let id = "0123456789abcdef".repeat(4);
-        for (text, expected) in [
-            (id.as_str(), Some(id.as_str())),
-            (&format!("{id}\n"), Some(&id)),
-            ("", None),
-            ("0123", None),
-            ("--all --force 0123", None),
-            (&format!("{id} {id}"), None),
-            (&"0".repeat(1000), Some(&"0".repeat(128))),
-        ] {
-            fs::write(&path, text).expect("written");
-            assert_eq!(read_id(&path).as_deref(), expected, "{text}");
-        }
-        fs::remove_file(&path).expect("removed");
-        assert_eq!(read_id(&path), None);
-        std::os::unix::fs::symlink("/etc/hostname", &path).expect("a link");
-        assert_eq!(read_id(&path), None);
-    }
-
-    #[test]
-    fn the_engine_is_told_with_the_options_of_its_client() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let cidfile = dir.path().join("id");
-        fs::write(&cidfile, "0123456789ab").expect("written");
-        let mut container = Container {
-            client: vec!["docker".into(), "--host=tcp://x".into()],
-            cidfile,
-            is_temporary: true,
-            told: false,
-        };
-        let words = |container: &Container| -> Vec<String> {
-            let commands = container.commands().into_iter();
-            commands
-                .map(|argv| argv.join(" ".as_ref()).into_string().expect("text"))
-                .collect()
-        };
-        let kill = "docker --host=tcp://x kill 0123456789ab";
-        let remove = "docker --host=tcp://x rm --force 0123456789ab";
-        assert_eq!(words(&container), [kill, remove]);
-        container.is_temporary = false;
-        assert_eq!(words(&container), [kill], "its user wants to keep it");
-    }
-}
+#[path = "container_tests.rs"]
+mod tests;

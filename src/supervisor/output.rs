@@ -13,7 +13,7 @@ use super::follow::{Follower, Piece};
 use super::input::Input;
 use crate::agent::{self, Chunk, Process, Stream, Tap};
 use crate::jobs::{LineMatcher, Mark, Tail};
-use crate::lifecycle::{AgentIndex, Observation};
+use crate::lifecycle::{AgentIndex, DetectorIndex, Observation};
 use crate::presets::{Launch, LineSource, Preset};
 
 /// What the end of a stream gets at our own end: whoever still holds it is not an agent of ours.
@@ -54,6 +54,22 @@ pub fn tails(launch: &Launch) -> Vec<(PathBuf, Tail)> {
             (path, tail)
         })
         .collect()
+}
+
+/// What the log files of an agent process say that ended while no supervisor ran.
+pub fn last_words(launch: &Launch, marks: &[Option<Mark>]) -> Vec<(DetectorIndex, Observation)> {
+    let mut said = Vec::new();
+    for (path, mark) in launch.files().into_iter().zip(marks) {
+        let mut matcher = LineMatcher::new(&launch.lines(&LineSource::File(path.clone())));
+        let mut tail = Tail::from_mark(&path, *mark);
+        let read = tail.read(true, |bytes, _| {
+            matcher.feed(bytes, &mut |by, seen| said.push((by, seen)));
+        });
+        if let Err(error) = read {
+            warn!(path = %path.display(), %error, "output.unreadable");
+        }
+    }
+    said
 }
 
 impl Outputs {

@@ -82,7 +82,7 @@ impl Supervisor {
         })
     }
 
-    fn seated(&self, seat: Seat) -> (Launch, Arc<Spec>) {
+    pub(super) fn seated(&self, seat: Seat) -> (Launch, Arc<Spec>) {
         let port = seat.port;
         let launch = self.config.launch.seated(seat);
         let mut spec = self.spec.clone();
@@ -126,7 +126,7 @@ impl Supervisor {
                 Some((known, process))
             });
             let Some((known, process)) = alive else {
-                self.events.push_back(Event::Exited(agent, Exit::Unknown));
+                self.has_ended_meanwhile(agent, known);
                 continue;
             };
             info!(%agent, pid = %process.pid(), "agent.adopted");
@@ -144,6 +144,20 @@ impl Supervisor {
             self.spawned.insert(agent);
             self.adopted = true;
         }
+    }
+
+    /// It ended while no supervisor ran.
+    fn has_ended_meanwhile(&mut self, agent: AgentIndex, known: Option<&state::Process>) {
+        let read = known.map_or(&[][..], |known| &known.read);
+        let launch = self.config.launch.seated(Seat {
+            index: agent,
+            ..Seat::default()
+        });
+        for (by, seen) in output::last_words(&launch, read) {
+            self.events.push_back(Event::Observed(agent, by, seen));
+        }
+        self.end_left_containers(agent);
+        self.events.push_back(Event::Exited(agent, Exit::Unknown));
     }
 
     /// Tells the end of a process that is not our child.

@@ -24,7 +24,7 @@ enum Page {
 const IDLE: Page = Page::Says("jobs 0\n");
 const BUSY: Page = Page::Says("jobs 1\n");
 
-const WRONG: [Page; 14] = [
+const WRONG: [Page; 15] = [
     Page::Hangs,
     Page::Closes,
     Page::Missing,
@@ -36,6 +36,7 @@ const WRONG: [Page; 14] = [
     Page::Says("jobs NaN\n"),
     Page::Says("jobs -1\n"),
     Page::Says("jobs 1e300\n"),
+    Page::Says("jobs 1000000\n"),
     Page::Says("jobs none\n"),
     Page::Says("jobs{a=\"1\"} 0\njobs{a=\"2\"} -0.5\n"),
     Page::Says("<html>jobs 0</html>"),

@@ -153,3 +153,23 @@ fn a_supervisor_that_comes_back_still_knows_the_container() {
     assert!(!alive(machine.pid(&id)));
     assert_eq!(machine.created().len(), 1);
 }
+
+#[test]
+fn the_container_of_an_agent_that_was_killed_with_its_supervisor_ends_before_the_next_one_starts() {
+    let machine = Machine::new();
+    machine.bed.write("slow", "");
+    machine.bed.write("deaf", "");
+    let agent = machine.agent("--rm");
+    let first = machine.bed.run("--retire poweroff", &agent);
+    let client = first.wait_event("agent.started").field("pid");
+    let id = machine.wait_created(1);
+    first.kill_9();
+    let client: i32 = client.parse().expect("a pid");
+    let pid = nix::unistd::Pid::from_raw(client);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("it runs");
+    wait_until("the client's end", || !alive(client));
+    let _second = machine.bed.run("--retire poweroff", &agent);
+    machine.wait_created(2);
+    assert_eq!(machine.engine()[1], format!("killed {id}"));
+    assert!(!alive(machine.pid(&id)));
+}

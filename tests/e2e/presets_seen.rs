@@ -1,6 +1,6 @@
 //! Ways to see jobs that need more than the agent's own output: files, environments, ports.
 
-use crate::support::{Clockout, Exit, TestBed, sh, wait_until};
+use crate::support::{Clockout, Exit, TestBed, alive, sh, wait_until};
 
 fn jobs(run: &Clockout, event: &str) -> Vec<String> {
     let events = run.events(event).into_iter();
@@ -89,6 +89,36 @@ fn a_supervisor_that_comes_back_goes_on_in_the_file_where_it_was() {
     let status: serde_json::Value = serde_json::from_slice(&status.stdout).expect("JSON");
     assert_eq!(status["jobs"]["started"], 4, "{status}");
     assert_eq!(status["jobs"]["running"], 1, "{status}");
+}
+
+#[test]
+fn what_an_agent_wrote_before_its_end_is_read_by_the_next_supervisor() {
+    let mut filed = Filed::new();
+    let options = "--retire poweroff --preset filed";
+    let first = filed.bed.run(options, &filed.agent());
+    let pid = first.wait_event("agent.started").field("pid");
+    filed.say("job 1 starts\njob 2 starts\n");
+    first.wait_events("job.started", 2);
+    first.kill_9();
+    filed.say("job 1 ends\n");
+    wait_until("the agent's log", || {
+        let log = std::fs::read_to_string(filed.bed.path("log"));
+        log.unwrap_or_default().contains("job 1 ends")
+    });
+    let pid = pid.parse().expect("a pid");
+    let killed = nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(pid),
+        nix::sys::signal::Signal::SIGKILL,
+    );
+    killed.expect("it runs");
+    wait_until("its end", || !alive(pid));
+    let second = filed.bed.run(options, &filed.agent());
+    second.wait_events("job.finished", 2);
+    let ended = second.events("job.finished").into_iter();
+    let ended = ended.map(|line| (line.field("job"), line.field("outcome")));
+    let expected = [("1", "unknown"), ("2", "lost")];
+    let expected = expected.map(|(job, outcome)| (job.to_owned(), outcome.to_owned()));
+    assert_eq!(ended.collect::<Vec<_>>(), expected);
 }
 
 #[test]
