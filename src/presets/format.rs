@@ -43,7 +43,8 @@
 //! default = 1
 //!
 //! [[require]]                            # else the agent is not started, and `otherwise` says why
-//! config = '(?m)^graceful: true'         # or arg = 'regex', or env = "NAME" (set, not empty)
+//! config = '(?m)^graceful: true'         # or arg = 'regex', or env = "NAME" (set, not empty,
+//!                                        # and value = 'regex', for its value)
 //! unless_arg = '^--once$'                # or unless_config
 //! otherwise = "set `graceful: true` in {config}: without it a drain cancels the running job"
 //!

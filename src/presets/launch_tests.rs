@@ -273,14 +273,17 @@ fn an_agent_that_lacks_something_is_refused_in_a_line() {
 
 #[test]
 fn what_is_kept_from_the_agent_can_be_required_and_asked_with() {
-    let preset = "[[require]]\nenv = 'CLOCKOUT_PAGE'\notherwise = 'set CLOCKOUT_PAGE'\n\
+    let preset = "[[require]]\nenv = 'CLOCKOUT_PAGE'\nvalue = '^http'\n\
+        otherwise = 'set CLOCKOUT_PAGE'\n\
         [[detect.http]]\naddress.default = '${CLOCKOUT_PAGE}'\npath = '/json'\n\
         running.number = '/busy'";
     let page = |address| launch_with(preset, "agent", &[("CLOCKOUT_PAGE", address)], None);
-    assert_eq!(
-        page("").refusal().as_deref(),
-        Some("preset : set CLOCKOUT_PAGE")
-    );
+    for wrong in ["", "ci.example"] {
+        assert_eq!(
+            page(wrong).refusal().as_deref(),
+            Some("preset : set CLOCKOUT_PAGE")
+        );
+    }
     let with = page("http://ci.example/node/1/");
     assert_eq!(with.refusal(), None);
     let Some(Watch::Http(_, target)) = with.detectors().into_iter().next().map(|d| d.watch) else {

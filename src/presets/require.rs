@@ -1,5 +1,6 @@
 //! What must be so before an agent is started: settings without which it cannot be drained.
 
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
 use regex::bytes::Regex;
@@ -25,8 +26,8 @@ enum What {
     Config(Regex),
     /// Matches in one of its arguments.
     Arg(Regex),
-    /// A variable of its environment, or of ours, is set, and not empty.
-    Variable(String),
+    /// A variable of its environment, or of ours, is set, not empty, and its value matches.
+    Variable(String, Option<Regex>),
 }
 
 #[derive(Deserialize)]
@@ -35,6 +36,8 @@ struct RawRequire {
     config: Option<String>,
     arg: Option<String>,
     env: Option<String>,
+    #[serde(default, deserialize_with = "regex_or_none")]
+    value: Option<Regex>,
     #[serde(default, deserialize_with = "regex_or_none")]
     unless_arg: Option<Regex>,
     #[serde(default, deserialize_with = "regex_or_none")]
@@ -46,10 +49,14 @@ impl TryFrom<RawRequire> for Require {
     type Error = String;
 
     fn try_from(raw: RawRequire) -> Result<Self, Self::Error> {
+        let is_env = raw.env.is_some();
         let what = match (raw.config, raw.arg, raw.env) {
+            _ if raw.value.is_some() && !is_env => {
+                return Err("'value' belongs to 'env'".to_owned());
+            }
             (Some(regex), None, None) => What::Config(compile(&regex)?),
             (None, Some(regex), None) => What::Arg(compile(&regex)?),
-            (None, None, Some(name)) => What::Variable(name),
+            (None, None, Some(name)) => What::Variable(name, raw.value),
             _ => return Err("give one of 'config', 'arg' and 'env'".to_owned()),
         };
         Ok(Require {
@@ -93,9 +100,14 @@ impl Require {
             }
             What::Config(regex) => in_config(regex),
             What::Arg(regex) => has_arg(regex),
-            What::Variable(name) => {
+            What::Variable(name, regex) => {
                 let own = view.variable(name).filter(|value| !value.is_empty());
-                own.is_some() || view.place(Wanted::Variable(name)).is_some()
+                let value = own.or_else(|| view.place(Wanted::Variable(name)));
+                let fits = |value: OsString| {
+                    let mut regex = regex.iter();
+                    regex.all(|regex| regex.is_match(value.as_bytes()))
+                };
+                value.is_some_and(fits)
             }
         };
         if met {
