@@ -7,9 +7,9 @@ use nix::unistd::Pid;
 use tracing::warn;
 
 use super::input::Input;
-use super::{Child, Running, Supervisor, clock, report};
+use super::{Child, Supervisor, clock, report};
 use crate::agent::{self, Owner, Process};
-use crate::lifecycle::{Action, AgentIndex, Event, Exit, Observation, Phase, Report, Sweep};
+use crate::lifecycle::{Action, AgentIndex, Event, Exit, Phase, Report, Sweep};
 
 /// How long the last output of an ended process may take to be read, when whoever reads ours is
 /// slow.
@@ -113,22 +113,8 @@ impl Supervisor {
         let ended = self.running.get(&agent).and_then(|running| running.ended);
         if let Some(exit) = ended {
             self.client_ended(agent, exit);
-            let ended = self.running.remove(&agent);
-            self.end_quiet_jobs(agent, exit, ended);
+            self.running.remove(&agent);
             self.feed(Event::Exited(agent, exit));
-        }
-    }
-
-    /// The jobs of an agent that ended as it should, and whose steps had all ended, are not lost.
-    fn end_quiet_jobs(&mut self, agent: AgentIndex, exit: Exit, ended: Option<Running>) {
-        let Some(running) = ended.filter(|_| exit == Exit::Code(0)) else {
-            return;
-        };
-        for by in running.probes.quiet() {
-            let none = || Observation::Running { jobs: Some(0) };
-            // It takes two answers in a row.
-            self.feed(Event::Observed(agent, by, none()));
-            self.feed(Event::Observed(agent, by, none()));
         }
     }
 

@@ -101,15 +101,6 @@ impl Probes {
         }
     }
 
-    /// The detectors that see steps, and none that runs.
-    pub fn quiet(&self) -> Vec<DetectorIndex> {
-        let quiet = self
-            .steps
-            .iter()
-            .filter(|(_, steps)| steps.open().is_empty());
-        quiet.map(|(at, _)| *at).collect()
-    }
-
     /// A detector of the agent's output saw something.
     pub fn heard(&mut self, by: DetectorIndex, seen: &Observation) {
         let now = Instant::now();
