@@ -18,6 +18,7 @@ mod presets;
 mod presets_bad_input;
 mod presets_container;
 mod presets_cordon;
+mod presets_quiet;
 mod presets_seen;
 mod presets_steps;
 #[cfg(feature = "aws")]
