@@ -132,16 +132,7 @@ class Docker(Engine):
         if self.daemon:
             self.daemon.send_signal(signal.SIGTERM)
             self.daemon.wait(PATIENCE)
-            self.unmount()
-        shutil.rmtree(self.dir, ignore_errors=True)
-
-    def unmount(self):
-        """What it mounts for containers on the machine's network, it leaves mounted."""
-        with open("/proc/mounts") as mounts:
-            paths = [line.split()[1] for line in mounts]
-        for path in paths:
-            if path.startswith(f"{self.dir}/"):
-                subprocess.run(["umount", "--lazy", path], check=True)
+        remove(self.dir)
 
 
 class Podman(Engine):
@@ -170,7 +161,17 @@ class Podman(Engine):
 
     def end(self):
         self.clean_up()
-        shutil.rmtree(self.dir, ignore_errors=True)
+        remove(self.dir)
+
+
+def remove(directory):
+    """Engines leave things mounted: Docker the network of containers on the machine's own."""
+    with open("/proc/mounts") as mounts:
+        paths = [line.split()[1] for line in mounts]
+    for path in paths:
+        if path.startswith(f"{directory}/"):
+            subprocess.run(["umount", "--lazy", path], check=True)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def empty_root():
