@@ -68,4 +68,5 @@ class Untold(Buildbot):
     """As it comes: builds are seen to begin, and to be over when no command ran for a while."""
 
     name = "buildbot 4.3.0 as it comes"
+    slots = (3,)
     outcomes = False
