@@ -175,8 +175,9 @@ class Runner:
                  {"state": "failed" if code else "success", "failure_reason": reason})
         with self.changed:
             del self.jobs[job["id"]]
+            # Said before anybody can know that it was the last.
+            self.log("Removed job from processing list", **fields, **self.about())
             self.changed.notify_all()
-        self.log("Removed job from processing list", **fields, **self.about())
 
     def ask(self, method, path, body):
         """The status, and the answer where there is one."""
