@@ -50,6 +50,16 @@ pub fn stat(pid: Pid) -> Option<ProcInfo> {
     parse_stat(pid, &fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
+/// Signals that were sent to the process, and that none of its threads has taken: bit 0 is signal
+/// 1. `None` when it is gone.
+pub fn pending_signals(pid: Pid) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("ShdPnd:"))?;
+    u64::from_str_radix(mask.trim(), 16).ok()
+}
+
 /// All processes that run, kernel threads left out.
 pub fn all() -> Vec<ProcInfo> {
     let Ok(entries) = fs::read_dir("/proc") else {

@@ -73,6 +73,11 @@ impl Process {
         }
     }
 
+    /// Whether it was sent this signal and has not taken it yet.
+    pub fn has_pending(&self, signal: Signal) -> bool {
+        proc::pending_signals(self.pid).is_some_and(|mask| mask & (1 << (signal as u32 - 1)) != 0)
+    }
+
     /// Resolves when it has ended. For a process that is no child, whose end the reaper will
     /// not report. May be dropped and called again.
     pub async fn exited(&self) {

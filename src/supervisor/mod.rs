@@ -13,6 +13,7 @@ mod follow;
 mod input;
 mod machine;
 mod output;
+mod repeat;
 mod report;
 mod retire;
 mod sample;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use futures_util::StreamExt;
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use signal_hook_tokio::Signals;
 use tokio::sync::{mpsc, watch};
@@ -90,6 +92,8 @@ struct Running {
     container: Option<Container>,
     /// It survives its drain step, where that is in doubt.
     armed: bool,
+    /// The last signal of a step.
+    signalled: Option<Signal>,
     /// It ended; its last output is being read.
     ended: Option<Exit>,
 }

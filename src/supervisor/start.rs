@@ -108,6 +108,7 @@ impl Supervisor {
             launch,
             port: seat.port,
             armed: false,
+            signalled: None,
             ended: None,
         };
         self.running.insert(seat.index, running);

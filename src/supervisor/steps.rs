@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::commands::Order;
 use super::input::Input;
-use super::{Running, Supervisor, cordon};
+use super::{Running, Supervisor, cordon, repeat};
 use crate::agent::{self, Process};
 use crate::instance::no_input;
 use crate::lifecycle::{AgentIndex, Event, Exit, Stop};
@@ -52,16 +52,17 @@ impl Supervisor {
     }
 
     /// A signal, to the descendant of this name if there is one.
-    fn send(&self, agent: AgentIndex, signal: Signal, name: Option<&Regex>) {
-        let Some(running) = self.running.get(&agent) else {
+    fn send(&mut self, agent: AgentIndex, signal: Signal, name: Option<&Regex>) {
+        let Some(running) = self.running.get_mut(&agent) else {
             return;
         };
         let below = name.and_then(|name| descendant(&running.process, name));
         let process = below.as_ref().unwrap_or(&running.process);
-        let pid = process.pid();
-        match process.signal(signal) {
-            Ok(()) => info!(%agent, %signal, %pid, "agent.signalled"),
-            Err(error) => warn!(%agent, %signal, %pid, %error, "agent.unsignalled"),
+        let is_repeated = running.signalled.replace(signal) == Some(signal);
+        let own = Process::adopt(process.pid(), process.start_time());
+        match own.filter(|_| is_repeated) {
+            Some(process) => drop(tokio::spawn(repeat::send(agent, process, signal))),
+            None => repeat::send_now(agent, process, signal),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What `clockout run` does about signals: drain, cancel, kill, reload, forward.
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::support::{Agent, Clockout, Exit, TestBed, wait_until};
 
@@ -50,6 +51,24 @@ fn the_second_signal_cancels_as_the_agent_understands_it() {
         Exit::Code(1),
         "buildkite-agent's own after a cancel"
     );
+    assert_eq!(outcomes(&agent), [0, 1]);
+}
+
+/// A signal that was not taken yet would swallow the second.
+#[test]
+fn the_second_signal_cancels_an_agent_that_was_slow_to_take_the_first() {
+    let bed = TestBed::new();
+    let (agent, run) = busy(&bed, "");
+    let pid = run.wait_event("agent.started").field("pid");
+    let pid = Pid::from_raw(pid.parse().expect("a number"));
+    kill(pid, Signal::SIGSTOP).expect("it runs");
+    run.signal(Signal::SIGTERM);
+    run.wait_event("agent.signalled");
+    run.signal(Signal::SIGINT);
+    run.wait_event("drain.cancelled");
+    kill(pid, Signal::SIGCONT).expect("it is there");
+    assert_eq!(run.wait_exit(), Exit::Code(1));
+    assert_eq!(agent.signals(), ["SIGTERM", "SIGTERM"]);
     assert_eq!(outcomes(&agent), [0, 1]);
 }
 
