@@ -76,6 +76,35 @@ fn a_busy_agent_that_refuses_is_asked_again_after_each_job_and_now_and_then() {
 }
 
 #[test]
+fn a_busy_agent_may_refuse_as_often_as_it_likes() {
+    let mut script = cordon();
+    script.plays(
+        "
+      0 | new                  -> spawn 1                   ; starting, 300
+      1 | start 1              ->                           ; busy 1
+      2 | drain operator       -> cordon 1, prepare operator ; draining operator by 3602, 72
+    ",
+    );
+    for refused in (3..60).step_by(10) {
+        let again = refused + 10;
+        let late = again + 70;
+        script.plays(&format!(
+            "
+        {refused} | uncordoned 1 ->          ; draining operator by 3602, {again}
+        {again}   | tick         -> cordon 1 ; draining operator by 3602, {late}
+    "
+        ));
+    }
+    script.plays(
+        "
+     70 | cordoned 1           ->                           ; draining operator by 3602, 71
+     71 | tick                 ->                           ; draining operator by 3602, 3602
+     80 | finish 1             -> drain 1                   ; draining operator by 3602, 3602
+    ",
+    );
+}
+
+#[test]
 fn an_idle_agent_that_refuses_three_times_is_drained_all_the_same() {
     cordon().plays(
         "
