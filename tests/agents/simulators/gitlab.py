@@ -112,7 +112,7 @@ class Runner:
         for number in NAMES:
             signal.signal(number, lambda number, _: self.signals.put(number))
         threading.Thread(target=self.poll, daemon=True).start()
-        return self.stop(self.signals.get())
+        return self.stop(self.next_signal())
 
     def serve(self, address):
         host, port = address.rsplit(":", 1)
@@ -230,7 +230,18 @@ class Runner:
                 self.changed.wait_for(lambda: not self.jobs)
             self.signals.put(None)
         threading.Thread(target=wait, daemon=True).start()
-        return self.signals.get(timeout=limit)
+        return self.next_signal(limit)
+
+    def next_signal(self, limit=None):
+        """Raises queue.Empty after so many seconds."""
+        give_up = limit and time.monotonic() + limit
+        while True:
+            try:
+                # The kernel may have given it to another thread: this one has to wake up for it.
+                return self.signals.get(timeout=0.05)
+            except queue.Empty:
+                if give_up and time.monotonic() > give_up:
+                    raise
 
     def ended(self):
         self.log("All workers stopped.", **self.about())
