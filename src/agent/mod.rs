@@ -19,7 +19,7 @@ pub use cgroup::Cgroup;
 pub use environment::is_private;
 pub use output::{Chunk, Stream, Tap, reopen};
 pub use port::free_port;
-pub use proc::{ProcInfo, arguments, descendants, stat, variable};
+pub use proc::{ProcInfo, arguments, descendants, variable};
 pub use process::Process;
 pub use reap::{become_subreaper, has_children, reap};
 pub use spawn::{Beside, Output, Spec, spawn, spawn_beside};

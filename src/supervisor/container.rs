@@ -63,6 +63,17 @@ pub fn new_cidfile(config: &Config, agent: AgentIndex) -> Option<PathBuf> {
     Some(dir.join(format!("{agent}-{now}")))
 }
 
+/// The file's name, to be stored.
+pub fn name_of(seat: &Seat) -> Option<String> {
+    let name = seat.cidfile.as_ref()?.file_name()?;
+    name.to_str().map(str::to_owned)
+}
+
+/// The file of this name.
+pub fn named(config: &Config, name: Option<&str>) -> Option<PathBuf> {
+    name.map(|name| cidfiles(config).join(name))
+}
+
 /// The files of this agent's containers that an earlier supervisor left.
 fn left_cidfiles(config: &Config, agent: AgentIndex) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(cidfiles(config)) else {

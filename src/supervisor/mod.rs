@@ -44,7 +44,7 @@ use crate::instance::{Mode, Placement};
 use crate::lifecycle::{
     Action, AgentIndex, DetectorIndex, Event, Exit, Instant, Lifecycle, Observation, Phase, Reason,
 };
-use crate::presets::Launch;
+use crate::presets::{Launch, Seat};
 use clock::Alarm;
 use commands::Commands;
 use container::{Container, Ending};
@@ -86,8 +86,8 @@ struct Running {
     /// How it was started, for commands that are run as it.
     spec: Arc<Spec>,
     launch: Launch,
-    /// A port that is its own.
-    port: Option<u16>,
+    /// What it has of its own.
+    seat: Seat,
     probes: Probes,
     container: Option<Container>,
     /// It survives its drain step, where that is in doubt.
@@ -346,6 +346,8 @@ impl Supervisor {
                 own: running.probes.baseline(),
                 steps: running.probes.open_steps(),
                 read: self.outputs.marks(*agent),
+                port: running.seat.port,
+                cidfile: container::name_of(&running.seat),
             })
             .collect();
         if let Some(state) = &mut self.state {

@@ -1,7 +1,5 @@
 //! Agents' processes: started, and taken over from a supervisor that was killed.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
 
 use nix::sys::signal::Signal;
@@ -16,9 +14,8 @@ use crate::agent::{self, Process, Spec, Stream};
 use crate::lifecycle::{AgentIndex, Event, Exit, Sweep};
 use crate::presets::{Launch, Seat, Step};
 
-/// Told to the agent, and so to a supervisor that takes it over.
+/// Told to the agent.
 const PORT: &str = "CLOCKOUT_PORT";
-const CIDFILE: &str = "CLOCKOUT_CIDFILE";
 
 impl Supervisor {
     pub(super) fn spawn(&mut self, agent: AgentIndex) {
@@ -71,7 +68,7 @@ impl Supervisor {
     /// What the next process of this agent has of its own.
     fn seat(&self, agent: AgentIndex) -> std::io::Result<Seat> {
         let launch = &self.config.launch;
-        let taken: Vec<_> = self.running.values().filter_map(|r| r.port).collect();
+        let taken: Vec<_> = self.running.values().filter_map(|r| r.seat.port).collect();
         let wants_port = launch.wants_port();
         Ok(Seat {
             index: agent,
@@ -89,29 +86,25 @@ impl Supervisor {
         spec.program = launch.argv[0].clone();
         spec.args = launch.argv[1..].to_vec();
         spec.env = launch.env.clone();
-        let own = [
-            (PORT, port.map(|port| port.to_string().into())),
-            (CIDFILE, launch.cidfile().map(OsString::from)),
-        ];
-        for (name, value) in own {
-            spec.env.extend(value.map(|value| (name.into(), value)));
-        }
+        spec.env
+            .extend(port.map(|port| (PORT.into(), port.to_string().into())));
         (launch, Arc::new(spec))
     }
 
     fn insert(&mut self, seat: Seat, launch: Launch, spec: Arc<Spec>, process: Process) {
+        let agent = seat.index;
         let running = Running {
+            seat,
             process,
             spec,
             probes: Probes::new(&launch.detectors()),
             container: Container::of(&launch),
             launch,
-            port: seat.port,
             armed: false,
             signalled: None,
             ended: None,
         };
-        self.running.insert(seat.index, running);
+        self.running.insert(agent, running);
     }
 
     /// Goes on with the agents of a supervisor that was killed.
@@ -131,7 +124,11 @@ impl Supervisor {
                 continue;
             };
             info!(%agent, pid = %process.pid(), "agent.adopted");
-            let seat = seat_of(agent, &process);
+            let seat = Seat {
+                index: agent,
+                port: known.port,
+                cidfile: container::named(&self.config, known.cidfile.as_deref()),
+            };
             let (launch, spec) = self.seated(seat.clone());
             self.outputs
                 .tap_again(agent, &launch, &process, &known.read);
@@ -190,17 +187,5 @@ impl Supervisor {
                 }
             }
         }
-    }
-}
-
-/// What an agent was given by the supervisor that started it.
-fn seat_of(agent: AgentIndex, process: &Process) -> Seat {
-    let info = agent::stat(process.pid());
-    let told = |name| agent::variable(info.as_ref()?, name).ok()?;
-    let port = told(PORT).and_then(|port| String::from_utf8(port).ok()?.parse().ok());
-    Seat {
-        index: agent,
-        port,
-        cidfile: told(CIDFILE).map(|path| OsString::from_vec(path).into()),
     }
 }

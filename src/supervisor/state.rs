@@ -43,6 +43,12 @@ pub struct Process {
     /// How far its log files have been read; `None` for one that was not there yet.
     #[serde(default)]
     pub read: Vec<Option<Mark>>,
+    /// The port that it was given.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// The name of the file with its container's id.
+    #[serde(default)]
+    pub cidfile: Option<String>,
 }
 
 /// What an earlier supervisor left.
