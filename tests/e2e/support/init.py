@@ -27,8 +27,16 @@ CAP_SYS_BOOT = 22
 
 def answer(message):
     data = (json.dumps(message) + "\n").encode()
-    while data:
-        data = data[os.write(1, data):]
+    try:
+        while data:
+            data = data[os.write(1, data):]
+    except BrokenPipeError:
+        # The test binary has ended. There is still everything to end that it started.
+        listen_no_more()
+
+
+def listen_no_more():
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def reap():
@@ -148,8 +156,9 @@ def main():
     os.set_blocking(wake_write, False)
     signal.set_wakeup_fd(wake_write)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    # A terminal's Ctrl-C reaches the whole foreground group; this process ends last.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What ends a test run reaches its whole group; this process ends last.
+    for ending in [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]:
+        signal.signal(ending, signal.SIG_IGN)
 
     poll = select.poll()
     poll.register(0, select.POLLIN)
@@ -167,8 +176,7 @@ def main():
             *lines, pending = (pending + data).split(b"\n")
             for line in lines:
                 answer(serve(json.loads(line)))
-    # Nobody reads any more.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    listen_no_more()
     end()
 
 

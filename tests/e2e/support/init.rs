@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
@@ -51,6 +52,8 @@ impl Init {
         let mut child = Command::new("python3")
             .args(["-S", "-E"])
             .arg(script)
+            // Whoever ends the test run's group must not end who cleans up after it.
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
