@@ -15,6 +15,7 @@ use nix::unistd::{Pid, getpid};
 use super::cgroup::Cgroup;
 use super::proc::{self, ProcInfo};
 use super::process::Process;
+use super::reap::has_children;
 use super::spawn::Spec;
 use crate::lifecycle::{AgentIndex, Sweep};
 
@@ -125,8 +126,12 @@ impl Tree {
         for member in &members {
             send(member, Signal::SIGKILL);
         }
-        // A look at /proc is no snapshot: who was forked during one can be missing in it.
+        // A look at /proc is no snapshot: who was forked during one can be missing in it. But the
+        // kernel knows whether a child is left, and whoever lost its parent is our child.
         match self.count(owner, spare) {
+            0 if matches!(owner, Owner::Everything) && spare.is_empty() => {
+                usize::from(has_children())
+            }
             0 => self.count(owner, spare),
             left => left,
         }
