@@ -46,6 +46,7 @@
 //! config = '(?m)^graceful: true'         # or arg = 'regex', or env = "NAME" (set, not empty,
 //!                                        # and value = 'regex', for its value)
 //! unless_arg = '^--once$'                # or unless_config
+//! must_be_seen = true                    # refused too where the file is in a container
 //! otherwise = "set `graceful: true` in {config}: without it a drain cancels the running job"
 //!
 //! [[ready]]                              # a line that says that the agent takes jobs

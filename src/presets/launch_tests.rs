@@ -272,6 +272,18 @@ fn an_agent_that_lacks_something_is_refused_in_a_line() {
 }
 
 #[test]
+fn what_must_be_seen_is_refused_in_a_container_but_not_where_it_is_not_needed() {
+    let preset = "[[require]]\nconfig = 'metrics'\nunless_arg = '^--once$'\n\
+        must_be_seen = true\notherwise = 'say --once'";
+    let refusal = |line| launch(preset, line).refusal();
+    assert_eq!(
+        refusal("docker run x daemon").as_deref(),
+        Some("preset : say --once")
+    );
+    assert_eq!(refusal("docker run x daemon --once"), None);
+}
+
+#[test]
 fn what_is_kept_from_the_agent_can_be_required_and_asked_with() {
     let preset = "[[require]]\nenv = 'CLOCKOUT_PAGE'\nvalue = '^http'\n\
         otherwise = 'set CLOCKOUT_PAGE'\n\

@@ -17,6 +17,8 @@ pub struct Require {
     what: What,
     unless_arg: Option<Regex>,
     unless_config: Option<Regex>,
+    /// What cannot be seen, because it is in a container, is not so.
+    must_be_seen: bool,
     otherwise: Template,
 }
 
@@ -42,6 +44,8 @@ struct RawRequire {
     unless_arg: Option<Regex>,
     #[serde(default, deserialize_with = "regex_or_none")]
     unless_config: Option<Regex>,
+    #[serde(default)]
+    must_be_seen: bool,
     otherwise: Template,
 }
 
@@ -63,6 +67,7 @@ impl TryFrom<RawRequire> for Require {
             what,
             unless_arg: raw.unless_arg,
             unless_config: raw.unless_config,
+            must_be_seen: raw.must_be_seen,
             otherwise: raw.otherwise,
         })
     }
@@ -91,7 +96,7 @@ impl Require {
             return Standing::Met(self.otherwise(view));
         }
         let met = match &self.what {
-            What::Config(_) if !view.is_on_host() => {
+            What::Config(_) if !view.is_on_host() && !self.must_be_seen => {
                 return Standing::Unseen(self.otherwise(view));
             }
             // Without a command of its own the container runs its image's.
