@@ -90,6 +90,8 @@ pub struct Agent {
     pub armed: bool,
     /// What holds back its drain step, where that would end a job.
     pub hold: Hold,
+    /// The CI server gives it no more jobs, and nothing takes that back.
+    pub cordoned: bool,
     /// When its process was last asked for.
     pub spawned_at: Instant,
     /// Since when it has not been ready; the boot timeout counts from here.
@@ -115,6 +117,7 @@ impl Agent {
             not_single: false,
             armed: false,
             hold: Hold::default(),
+            cordoned: false,
             spawned_at: now,
             unready_since: now,
             last_exit: None,

@@ -119,6 +119,7 @@ impl Lifecycle {
             Step::Asked { .. } | Step::Again { .. } if done => {
                 let until = now.after(SETTLE);
                 agent.hold.cordon.step = Step::Settling { until };
+                agent.cordoned = true;
             }
             Step::Asked { .. } => self.cordon_failed(at),
             Step::Open | Step::Again { .. } | Step::Settling { .. } | Step::Closed => {}

@@ -322,6 +322,12 @@ impl Lifecycle {
             self.retire_overdue();
             return;
         }
+        if let Some(agent) = self.agents.iter().find(|agent| agent.cordoned) {
+            // It would be in service for nobody. Who asked for a cordon asked for this.
+            self.report(Report::CordonIsFinal(agent.index));
+            self.start_retiring(Reason::Operator);
+            return;
+        }
         self.returns = self.returns.saturating_add(1);
         self.phase = Phase::Working;
         self.idle_since = Some(self.now);

@@ -114,6 +114,8 @@ pub enum Report {
     },
     /// The CI server may still give this agent a job while it is being drained.
     CordonFailed(AgentIndex),
+    /// The group would keep the machine, but its CI server gives this agent no more jobs.
+    CordonIsFinal(AgentIndex),
     /// Told to run one job a process, it stayed after its job.
     NotSingle(AgentIndex),
     LimitReached(Reason),

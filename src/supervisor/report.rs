@@ -32,6 +32,10 @@ pub fn log(report: &Report, now: Instant) {
             %agent,
             "drain.uncordoned: the CI server may give this agent a job that its drain ends"
         ),
+        Report::CordonIsFinal(agent) => warn!(
+            %agent,
+            "drain.cordoned: the CI server gives this agent no more jobs, so the machine is replaced"
+        ),
         Report::NotSingle(agent) => warn!(
             %agent,
             "agent.not_single: it was told to run one job and stayed after it"

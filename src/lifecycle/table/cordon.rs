@@ -174,3 +174,20 @@ fn an_agent_for_which_no_job_is_left_is_cordoned_while_the_others_work() {
     ",
     );
 }
+
+/// An idle machine that its group wants back would get no job.
+#[test]
+fn a_cordoned_machine_is_replaced_where_another_would_stay() {
+    cordon().with("idle-timeout=100").plays(
+        "
+      0 | new                  -> spawn 1                   ; starting, 300
+      1 | ready 1              ->                           ; idle since 1, 101
+    101 | tick                 -> cordon 1, prepare idle    ; draining idle by 3701, 171
+    102 | cordoned 1           ->                           ; draining idle by 3701, 103
+    103 | tick                 -> drain 1                   ; draining idle by 3701, 3701
+    104 | exit 1 0             -> sweep terminate           ; sweeping idle, 106
+    104 | tree-gone            -> retire idle               ; retiring idle, 7304
+    105 | at-minimum           -> cordoned 1, retire operator ; retiring operator, 7305
+    ",
+    );
+}

@@ -263,6 +263,7 @@ fn action(action: &Action) -> Option<String> {
         Action::Report(Report::RaceLost { agent: index }) => agent("lost", index),
         Action::Report(Report::NotSingle(index)) => agent("stays", index),
         Action::Report(Report::CordonFailed(index)) => agent("open", index),
+        Action::Report(Report::CordonIsFinal(index)) => agent("cordoned", index),
         Action::Report(Report::Unkillable(index)) => agent("unkillable", index),
         Action::Report(Report::ReturnedToService { .. }) => "returned".to_owned(),
         Action::Report(_) => return None,
