@@ -1,4 +1,10 @@
-"""The agent of Kraken CI. It is in no registry: simulated."""
+"""The agent of Kraken CI.
+
+It is in no registry, so it is simulated; a real one of yours is used besides where the environment
+variable KKAGENT names its program. It needs /opt/kraken/kktool and sudo.
+"""
+
+import os
 
 from driver import Driver
 from servers.kraken import KrakenServer
@@ -15,14 +21,14 @@ class Kraken(Driver):
     def setup(self):
         self.server = KrakenServer()
         self.program = self.bed.dir / "bin" / "kkagent"
+        self.install()
+
+    def install(self):
         install.program("kraken", self.program)
 
     def command(self):
         return [self.program, "run", "-s", f"http://{self.server.address}",
-                "-d", self.bed.dir / "data", *self.arguments()]
-
-    def arguments(self):
-        return []
+                "-d", self.bed.dir / "data"]
 
     def offer(self, job):
         self.server.offer(job)
@@ -53,3 +59,12 @@ class OneJob(Kraken):
 
     name = "kraken 1.7.36"
     drains = "single-job"
+
+
+class Real(OneJob):
+    name = "kraken of yours" if os.environ.get("KKAGENT") else ""
+    real = True
+
+    def install(self):
+        self.program.parent.mkdir()
+        self.program.symlink_to(os.environ["KKAGENT"])
