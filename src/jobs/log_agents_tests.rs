@@ -349,6 +349,13 @@ fn kraken_lines_count_where_their_module_writes_them() {
     let kraken = presets::load("kraken").expect("built in");
     assert_eq!(
         events(&kraken, Stream::Stderr, &[text.as_bytes()]),
-        ["ready", "0 started 1", "0 finished 1 failed", "safe"]
+        [
+            "ready",
+            "0 started 1",
+            "1 started 1",
+            "0 finished 1 failed",
+            "1 finished 1 unknown",
+            "safe"
+        ]
     );
 }
