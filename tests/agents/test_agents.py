@@ -26,6 +26,9 @@ def running(bed, jobs):
         bed.wait_truth("start", job)
     bed.wait_status(f"{len(jobs)} running jobs",
                     lambda status: status["jobs"]["running"] == len(jobs))
+    # Where it looks once a second, a status may show a job that is not counted yet.
+    started = len(bed.ids("start"))
+    bed.wait(f"{started} started jobs", lambda: len(bed.events("job.started")) >= started)
 
 
 def is_idle(status):
