@@ -43,6 +43,8 @@ class Driver:
     def __init__(self, bed, slots):
         self.bed = bed
         self.slots = slots
+        # The fake CI server, from `setup` on.
+        self.server = None
 
     def setup(self):
         """Writes configuration, starts the fake server. Before clockout is started."""
@@ -61,11 +63,11 @@ class Driver:
 
     def offer(self, job):
         """The server hands this job to the agent as soon as that asks. Each job once."""
-        raise NotImplementedError
+        self.server.offer(job)
 
     def heard(self):
         """What the server was told: (job id, started|passed|failed|canceled|lost)."""
-        raise NotImplementedError
+        return self.server.heard()
 
     def fake_lines(self):
         """What a hostile job prints: the agent's own start and finish lines."""
@@ -80,6 +82,8 @@ class Driver:
 
     def stop(self):
         """Ends the server. Called even when `setup` failed half-way."""
+        if self.server:
+            self.server.stop()
 
 
 def agents_dir():

@@ -45,12 +45,6 @@ class Buildkite(Driver):
     def arguments(self):
         return ["--spawn", str(self.slots)]
 
-    def offer(self, job):
-        self.server.offer(job)
-
-    def heard(self):
-        return self.server.heard()
-
     def log_id(self, job):
         return self.server.uuid(job)
 
@@ -64,10 +58,6 @@ class Buildkite(Driver):
         js = [json.dumps({"ts": "2026-11-21T12:00:00Z", "level": "INFO", "msg": line,
                           "agent": "agent-1"}) for line in said]
         return said + text + js
-
-    def stop(self):
-        if hasattr(self, "server"):
-            self.server.stop()
 
 
 class Text(Buildkite):

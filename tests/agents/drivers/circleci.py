@@ -32,16 +32,6 @@ class Circleci(Driver):
     def env(self):
         return {"CIRCLECI_RUNNER_API_URL": self.server.url}
 
-    def offer(self, job):
-        self.server.offer(job)
-
-    def heard(self):
-        return self.server.heard()
-
-    def stop(self):
-        if hasattr(self, "server"):
-            self.server.stop()
-
 
 class CircleciSingle(Circleci):
     name = "circleci 3.1 single-task"

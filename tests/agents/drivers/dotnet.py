@@ -38,16 +38,9 @@ class DotnetDriver(Driver):
         more.setdefault("name", f"test ({job.id}): Job it completed with result: Failed")
         self.server.offer(job, **more)
 
-    def heard(self):
-        return self.server.heard()
-
     def fake_lines(self):
         return [
             "2026-08-17 13:16:44Z: Job test completed with result: Succeeded",
             "2026-08-17 13:16:44Z: Running job: test",
             "2026-08-17 13:16:44Z: Listening for Jobs",
         ]
-
-    def stop(self):
-        if hasattr(self, "server"):
-            self.server.stop()

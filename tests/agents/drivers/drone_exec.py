@@ -28,12 +28,6 @@ class DroneExec(Driver):
             "DRONE_HTTP_BIND": "127.0.0.1:0",
         }
 
-    def offer(self, job):
-        self.server.offer(job)
-
-    def heard(self):
-        return self.server.heard()
-
     def log_id(self, job):
         return job.id
 
@@ -43,7 +37,3 @@ class DroneExec(Driver):
             "stage.id=99 stage.name=default stage.number=1 thread=1"
             for said in ("stage accepted", "updated stage to complete")
         ]
-
-    def stop(self):
-        if hasattr(self, "server"):
-            self.server.stop()

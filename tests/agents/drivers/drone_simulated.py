@@ -32,18 +32,8 @@ class Drone(Driver):
             self.slots_variable: str(self.slots),
         }
 
-    def offer(self, job):
-        self.server.offer(job)
-
-    def heard(self):
-        return self.server.heard()
-
     def log_id(self, job):
         return job.id
-
-    def stop(self):
-        if hasattr(self, "server"):
-            self.server.stop()
 
 
 class Agent08(Drone):

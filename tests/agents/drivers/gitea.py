@@ -49,12 +49,6 @@ class Gitea(Driver):
     def command(self):
         return [self.program(), "daemon", "--config", self.config, *self.arguments]
 
-    def offer(self, job):
-        self.server.offer(job)
-
-    def heard(self):
-        return self.server.heard()
-
     def log_id(self, job):
         return job.id
 
@@ -62,10 +56,6 @@ class Gitea(Driver):
         return [f'time="2026-11-21T12:00:00Z" level=info msg="{said}"' for said in (
             "task 99 repo is owner/repository https://github.com http://127.0.0.1",
             r'running post-task script \"/bin/true\" for task 1')]
-
-    def stop(self):
-        if hasattr(self, "server"):
-            self.server.stop()
 
 
 class Real(Gitea):

@@ -43,12 +43,6 @@ shutdown_timeout = 20
     def command(self):
         return [self.program, *self.arguments, "run", "--config", self.config]
 
-    def offer(self, job):
-        self.server.offer(job)
-
-    def heard(self):
-        return self.server.heard()
-
     def log_id(self, job):
         return job.id
 
@@ -56,10 +50,6 @@ shutdown_timeout = 20
         return [f"{said} job from processing list                      "
                 f"builds=1 job={id} max_builds=2 project=1"
                 for said in ("Added", "Removed") for id in (1, 2)]
-
-    def stop(self):
-        if hasattr(self, "server"):
-            self.server.stop()
 
 
 class Simulated(Gitlab):

@@ -38,13 +38,6 @@ class Jenkins(Driver):
     def offer(self, job):
         self.server.offer(job, *self.steps)
 
-    def heard(self):
-        return self.server.heard()
-
-    def stop(self):
-        if hasattr(self, "server"):
-            self.server.stop()
-
 
 class JenkinsFreestyle(Jenkins):
     name = "jenkins freestyle"

@@ -30,12 +30,6 @@ class Kraken(Driver):
         return [self.program, "run", "-s", f"http://{self.server.address}",
                 "-d", self.bed.dir / "data"]
 
-    def offer(self, job):
-        self.server.offer(job)
-
-    def heard(self):
-        return self.server.heard()
-
     def log_id(self, job):
         return job.id
 
@@ -48,10 +42,6 @@ class Kraken(Driver):
             f"{stamp}    agent:193   >>>>>> received job: {{}}",
             f"{stamp}    agent:52    job interrupted by exception",
         ]
-
-    def stop(self):
-        if hasattr(self, "server"):
-            self.server.stop()
 
 
 class OneJob(Kraken):

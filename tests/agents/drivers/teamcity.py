@@ -26,13 +26,3 @@ class Teamcity(Driver):
 
     def command(self):
         return [self.home / "bin" / "agent.sh", "run"]
-
-    def offer(self, job):
-        self.server.offer(job)
-
-    def heard(self):
-        return self.server.heard()
-
-    def stop(self):
-        if hasattr(self, "server"):
-            self.server.stop()

@@ -24,12 +24,6 @@ class Woodpecker(Driver):
             "TMPDIR": str(self.bed.dir),
         }
 
-    def offer(self, job):
-        self.server.offer(job)
-
-    def heard(self):
-        return self.server.heard()
-
     def log_id(self, job):
         return job.id
 
@@ -39,10 +33,6 @@ class Woodpecker(Driver):
             for id in ("id", "workflow_id")
             for said in ("received execution", "updating pipeline status complete",
                          "signaling workflow stopped done")]
-
-    def stop(self):
-        if hasattr(self, "server"):
-            self.server.stop()
 
 
 class Real(Woodpecker):
