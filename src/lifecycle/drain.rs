@@ -20,6 +20,11 @@ impl Lifecycle {
     /// Asked to end the work. While it ends already, the word can only make it sooner.
     pub(super) fn drain(&mut self, reason: Reason, deadline: Option<Instant>) {
         match self.phase {
+            // No agent has to be waited for.
+            Phase::Parked { .. } => {
+                self.report(Report::DrainBegan { reason, deadline });
+                self.start_retiring(reason);
+            }
             Phase::Working => self.begin_drain(reason, deadline),
             Phase::Draining {
                 reason: old,
@@ -69,6 +74,7 @@ impl Lifecycle {
     }
 
     fn begin_drain(&mut self, reason: Reason, deadline: Option<Instant>) {
+        let (reason, deadline) = self.with_leaving(reason, deadline);
         let timeout = self.settings.limits.drain_timeout.get();
         let own = timeout.map(|timeout| self.now.after(timeout));
         let deadline = [own, deadline].into_iter().flatten().min();
@@ -121,6 +127,9 @@ impl Lifecycle {
 
     /// SIGTERM and SIGINT: drain, the same again: cancel, a third time: kill.
     pub(super) fn interrupt(&mut self) {
+        if self.shuts_down() {
+            return;
+        }
         self.interrupts = self.interrupts.saturating_add(1);
         self.drain(Reason::Signal, None);
         match self.interrupts {
@@ -128,6 +137,16 @@ impl Lifecycle {
             2 => self.escalate(Urgency::Cancel),
             _ => self.escalate(Urgency::Kill),
         }
+    }
+
+    /// SIGQUIT: kill.
+    pub(super) fn quit(&mut self) {
+        if self.shuts_down() {
+            return;
+        }
+        self.interrupts = self.interrupts.saturating_add(1);
+        self.drain(Reason::Signal, None);
+        self.escalate(Urgency::Kill);
     }
 
     pub(super) fn escalate(&mut self, to: Urgency) {
@@ -193,6 +212,9 @@ impl Lifecycle {
         }
         self.fire_work_timers();
         match self.phase {
+            Phase::Parked { .. } if self.wakes_at().is_some_and(|at| at <= self.now) => {
+                self.wake_unasked();
+            }
             Phase::Draining {
                 deadline: Some(deadline),
                 ..
@@ -291,7 +313,7 @@ impl Lifecycle {
         }
     }
 
-    fn start_retiring(&mut self, reason: Reason) {
+    pub(super) fn start_retiring(&mut self, reason: Reason) {
         self.phase = Phase::Retiring {
             reason,
             since: self.now,
@@ -381,7 +403,7 @@ impl Lifecycle {
 /// Whether a new reason takes the place of the old one. An idle machine leaves for any better
 /// reason, since only `idle` may send it back to service; and what happens to the machine from
 /// outside says how to leave, whatever we wanted.
-fn supersedes(new: Reason, old: Reason) -> bool {
+pub(super) fn supersedes(new: Reason, old: Reason) -> bool {
     let weight = |reason| match reason {
         Reason::Idle => 0,
         Reason::Rebalance => 2,

@@ -24,6 +24,27 @@ pub enum Event {
         reason: Reason,
         deadline: Option<Instant>,
     },
+    /// The same, but a machine with several slots goes on until one of its jobs has ended.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the supervisor does not hear of notices yet")
+    )]
+    DrainAfterJob {
+        reason: Reason,
+        deadline: Option<Instant>,
+    },
+    /// The group wants this machine in service, so a parked one begins to work.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the supervisor does not hear of notices yet")
+    )]
+    Wake,
+    /// A warm pool owns this machine: it neither works nor ends.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the supervisor does not hear of notices yet")
+    )]
+    Pooled,
     /// SIGTERM or SIGINT to the supervisor: drain, then cancel, then kill.
     Interrupt,
     /// SIGQUIT to the supervisor: kill.
@@ -128,6 +149,11 @@ pub enum Report {
         reason: Reason,
         deadline: Option<Instant>,
     },
+    /// A drain begins when one of the running jobs ends, at the latest at the deadline.
+    LeavesAfterJob {
+        reason: Reason,
+        deadline: Option<Instant>,
+    },
     CancelledJobs {
         running: u32,
     },
@@ -137,4 +163,10 @@ pub enum Report {
     ReturnedToService {
         idle_deadline: Option<Instant>,
     },
+    /// A parked machine begins to work.
+    Woken,
+    /// The same, without having been told what its group wants.
+    WokeUnasked,
+    /// The machine waits in a warm pool.
+    Pooled,
 }

@@ -9,6 +9,7 @@
 //! - The whole value can be stored: a supervisor that was killed goes on where it was
 //!   ([`Lifecycle::resume`]).
 
+mod after_job;
 mod agents;
 mod cordon;
 mod drain;
@@ -17,6 +18,7 @@ mod hold;
 mod idle;
 mod ledger;
 mod limits;
+mod park;
 #[cfg(test)]
 mod properties;
 mod resume;
@@ -32,6 +34,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use after_job::Leaving;
 use agents::Agent;
 pub use agents::Stage;
 pub use event::{Action, Event, Report, Stop, Sweep};
@@ -43,6 +46,11 @@ pub use words::{AgentIndex, DetectorIndex, Exit, Observation, Outcome, Reason};
 /// Where the machine stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
+    /// No agent runs: what the group wants of this machine is not known yet, or a warm pool owns
+    /// it.
+    Parked {
+        pooled: bool,
+    },
     Working,
     Draining {
         reason: Reason,
@@ -100,6 +108,8 @@ pub struct Lifecycle {
     tally: Tally,
     /// Jobs started by processes that have ended.
     started_before: u32,
+    /// How many of them before the machine last began to work: they say nothing of its agents.
+    woken_after: u32,
     /// Since when no job runs; `None` before the first agent is ready and while one runs.
     idle_since: Option<Instant>,
     /// How often the group's minimum has sent it back to service.
@@ -112,7 +122,13 @@ pub struct Lifecycle {
     /// The event being handled is the end of a sample.
     #[serde(skip)]
     just_sampled: bool,
+    /// SIGTERM, SIGINT and SIGQUIT since it began to work.
     interrupts: u32,
+    /// It drains when a job ends.
+    leaving: Option<Leaving>,
+    /// Jobs that ran, and that had ended, before the event being handled.
+    #[serde(skip)]
+    jobs_before: (u32, u32),
     /// The agent of the job whose start is being handled.
     #[serde(skip)]
     latest: Option<AgentIndex>,
@@ -123,40 +139,8 @@ pub struct Lifecycle {
 impl Lifecycle {
     /// A new life, and what it does first. `settings.agents` and `settings.slots` are at least 1.
     pub fn new(settings: Settings, now: Instant) -> (Self, Vec<Action>) {
-        let mut agents: Vec<_> = (1..=settings.agents)
-            .map(|n| Agent::new(AgentIndex(n), now, &settings))
-            .collect();
-        if let Limit::At(max) = settings.limits.max_jobs {
-            // An agent for which no job is left would have to be drained before it took one.
-            let each = match settings.needs_line.unwrap_or(settings.drain) {
-                DrainMethod::SingleJob => 1,
-                DrainMethod::Signal | DrainMethod::WaitIdle => settings.slots,
-            };
-            for agent in agents.iter_mut().skip((max / each) as usize) {
-                agent.stage = Stage::Ended;
-                agent.limited = true;
-            }
-        }
-        let spawns = agents.iter().filter(|agent| agent.stage == Stage::Starting);
-        let actions = spawns.map(|agent| Action::Spawn(agent.index)).collect();
-        let mut life = Lifecycle {
-            settings,
-            born: now,
-            now,
-            phase: Phase::Working,
-            agents,
-            tally: Tally::default(),
-            started_before: 0,
-            idle_since: None,
-            returns: 0,
-            idle_not_before: None,
-            sample_at: None,
-            sample_in_flight: false,
-            just_sampled: false,
-            interrupts: 0,
-            latest: None,
-            actions,
-        };
+        let mut life = Lifecycle::parked(settings, now);
+        life.begin_work();
         // Without an agent that may take a job it ends at once, not at the first event.
         life.settle();
         let actions = std::mem::take(&mut life.actions);
@@ -168,6 +152,7 @@ impl Lifecycle {
         self.pass_time(now);
         self.latest = None;
         self.just_sampled = false;
+        self.note_jobs();
         match event {
             Event::Spawned(agent) => self.spawned(agent),
             Event::SpawnFailed(agent, exit) | Event::Exited(agent, exit) => {
@@ -177,11 +162,11 @@ impl Lifecycle {
             Event::Sampled => self.sampled(),
             Event::Cordoned(agent, done) => self.cordoned(agent, done),
             Event::Drain { reason, deadline } => self.drain(reason, deadline),
+            Event::DrainAfterJob { reason, deadline } => self.drain_after_job(reason, deadline),
+            Event::Wake => self.wake(),
+            Event::Pooled => self.pooled(),
             Event::Interrupt => self.interrupt(),
-            Event::Quit => {
-                self.drain(Reason::Signal, None);
-                self.escalate(Urgency::Kill);
-            }
+            Event::Quit => self.quit(),
             Event::Limits(limits) => self.relimit(limits),
             Event::PassThrough => self.pass_through(),
             Event::TreeGone => self.tree_gone(),
@@ -199,11 +184,13 @@ impl Lifecycle {
     /// When to call [`Self::handle`] with [`Event::Tick`] if nothing happens before.
     pub fn next_deadline(&self) -> Option<Instant> {
         let own = match self.phase {
+            Phase::Parked { .. } => self.wakes_at(),
             Phase::Working => {
                 let limits = [
                     self.lifetime_deadline(),
                     self.boot_deadline(),
                     self.idle_check(),
+                    self.leaving.and_then(|leaving| leaving.deadline),
                 ];
                 limits.into_iter().flatten().min()
             }
@@ -228,7 +215,7 @@ impl Lifecycle {
     /// The reason, once there is one.
     pub fn reason(&self) -> Option<Reason> {
         match self.phase {
-            Phase::Working => None,
+            Phase::Parked { .. } | Phase::Working => None,
             Phase::Draining { reason, .. }
             | Phase::Sweeping { reason, .. }
             | Phase::Retiring { reason, .. }

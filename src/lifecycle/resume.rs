@@ -41,10 +41,12 @@ impl Lifecycle {
             Phase::Sweeping { .. } => self.act(Action::Sweep(Sweep::Terminate)),
             Phase::Draining { reason, .. } => self.act(Action::PrepareRetire(reason)),
             Phase::Gone { .. } => self.act(Action::Exit),
+            Phase::Parked { .. } => {}
             Phase::Working => self.sample_at = self.settings.sampling.map(|_| now),
         }
         self.ask_cordons_again();
         // The limits may be others than before.
+        self.note_jobs();
         self.settle();
         let actions = std::mem::take(&mut self.actions);
         Some((self, actions))
@@ -68,12 +70,13 @@ impl Lifecycle {
         let maybe_past = |at: Option<Instant>| at.is_none_or(past);
         let within = |at: Instant, wait: Duration| at <= self.now.after(wait);
         let phase = match self.phase {
-            Phase::Working | Phase::Gone { .. } => true,
+            Phase::Parked { .. } | Phase::Working | Phase::Gone { .. } => true,
             Phase::Draining { since, .. } | Phase::Retiring { since, .. } => past(since),
             Phase::Sweeping { kill_at, .. } => within(kill_at, SWEEP_GRACE),
         };
         let patience = |at: Instant| within(at, SAMPLE_PATIENCE);
         phase
+            && (self.leaving.is_none() || self.phase == Phase::Working)
             && past(self.born)
             && maybe_past(self.idle_since)
             && self.idle_not_before.is_none_or(patience)
@@ -100,9 +103,10 @@ impl Lifecycle {
         let in_phase = match self.phase {
             Phase::Working => true,
             Phase::Draining { .. } => !agent.stage.takes_jobs(),
-            Phase::Sweeping { .. } | Phase::Retiring { .. } | Phase::Gone { .. } => {
-                agent.stage == Stage::Ended
-            }
+            Phase::Parked { .. }
+            | Phase::Sweeping { .. }
+            | Phase::Retiring { .. }
+            | Phase::Gone { .. } => agent.stage == Stage::Ended,
         };
         let slots = settings.told_slots();
         let detectors = settings.detectors.len();

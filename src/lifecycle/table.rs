@@ -1,13 +1,16 @@
 //! The lifecycle as a table: state + event -> what is done; the new state.
 //!
 //! A row's state is the end of the row above it. Reports to people are left out of the actions,
-//! apart from `lost` (a race), `open` (no cordon), `stays` (after its one job),`unkillable` and `returned`. A state ends with the time at which it
-//! changes by itself. The words are those of [`script`].
+//! apart from `lost` (a race), `open` (no cordon), `stays` (after its one job), `unkillable`,
+//! `returned`, `leaves` (after a job) and `unasked` (it wakes). A state ends with the time at which
+//! it changes by itself. The words are those of [`script`].
 
+mod after_job;
 mod cordon;
 mod hold;
 mod jobs;
 mod levels;
+mod park;
 mod script;
 mod single;
 mod starts;

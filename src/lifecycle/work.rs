@@ -246,6 +246,9 @@ impl Lifecycle {
         self.watch_singles();
         self.drain_idle_agents();
         if self.phase == Phase::Working {
+            self.leave_after_job();
+        }
+        if self.phase == Phase::Working {
             self.enforce_max_jobs();
         }
         if self.phase == Phase::Working && self.agents.iter().all(|a| a.stage == Stage::Ended) {
@@ -256,7 +259,7 @@ impl Lifecycle {
 
     fn was_ready(&self) -> bool {
         let mut agents = self.agents.iter();
-        agents.any(|agent| agent.stage.was_ready()) || self.started_before > 0
+        agents.any(|agent| agent.stage.was_ready()) || self.started_before > self.woken_after
     }
 
     /// Jobs that may still start, if there is a limit.

@@ -47,6 +47,9 @@ pub fn log(report: &Report, now: Instant) {
         Report::DrainTightened { reason, deadline } => {
             info!(%reason, deadline_in = left(deadline), "drain.tightened");
         }
+        Report::LeavesAfterJob { reason, deadline } => {
+            info!(%reason, deadline_in = left(deadline), "drain.after_job");
+        }
         Report::CancelledJobs { running } => warn!(running, "drain.cancelled"),
         Report::KilledAgents => warn!("drain.killed"),
         Report::Unkillable(agent) => error!(
@@ -57,6 +60,11 @@ pub fn log(report: &Report, now: Instant) {
             next_idle_in = left(idle_deadline),
             "retire.refused: the group is at its minimum, this machine goes back to work"
         ),
+        Report::Woken => info!("instance.woken"),
+        Report::WokeUnasked => warn!(
+            "instance.woken: it is not known what the group wants of this machine, so it works"
+        ),
+        Report::Pooled => info!("instance.pooled: the machine waits in a warm pool"),
     }
 }
 

@@ -11,7 +11,7 @@ pub fn state(life: &Lifecycle) -> State {
     match life.phase() {
         Phase::Working if life.running() > 0 => State::Busy,
         Phase::Working if life.idle_since().is_some() => State::Idle,
-        Phase::Working => State::Starting,
+        Phase::Parked { .. } | Phase::Working => State::Starting,
         Phase::Draining { .. } => State::Draining,
         Phase::Sweeping { .. } | Phase::Retiring { .. } => State::Retiring,
         Phase::Gone { .. } => State::Gone,
@@ -92,6 +92,8 @@ fn why(life: &Lifecycle) -> String {
         format!("{running} jobs run")
     };
     match life.phase() {
+        Phase::Parked { pooled: true } => "the machine is in its group's warm pool".to_owned(),
+        Phase::Parked { pooled: false } => "its group has not said what it wants yet".to_owned(),
         Phase::Working if running > 0 => jobs,
         Phase::Working if life.idle_since().is_some() => "no agent has a job".to_owned(),
         Phase::Working => "no agent has been ready yet".to_owned(),
@@ -119,7 +121,10 @@ fn next(life: &Lifecycle, now: Instant) -> Option<Next> {
                 .min_by_key(|(when, _)| *when)?
         }
         Phase::Draining { deadline, .. } => at("cancel the jobs that still run", deadline)?,
-        Phase::Sweeping { .. } | Phase::Retiring { .. } | Phase::Gone { .. } => return None,
+        Phase::Parked { .. }
+        | Phase::Sweeping { .. }
+        | Phase::Retiring { .. }
+        | Phase::Gone { .. } => return None,
     };
     Some(Next {
         what,

@@ -76,6 +76,7 @@ impl Script {
 
     fn step(&mut self, now: Instant, event: &str) -> Vec<Action> {
         let (life, actions) = match (event, self.life.take()) {
+            ("parked", _) => (Lifecycle::parked(self.settings.clone(), now), Vec::new()),
             ("new", _) => Lifecycle::new(self.settings.clone(), now),
             ("restart", Some(life)) => {
                 let stored = serde_json::to_string(&life).expect("a life can be stored");
@@ -148,6 +149,16 @@ impl Script {
                 reason: reason.parse().expect("a reason"),
                 deadline: Some(seconds(at)),
             },
+            ["after-job", reason] => Event::DrainAfterJob {
+                reason: reason.parse().expect("a reason"),
+                deadline: None,
+            },
+            ["after-job", reason, "by", at] => Event::DrainAfterJob {
+                reason: reason.parse().expect("a reason"),
+                deadline: Some(seconds(at)),
+            },
+            ["wake"] => Event::Wake,
+            ["pooled"] => Event::Pooled,
             ["interrupt"] => Event::Interrupt,
             ["quit"] => Event::Quit,
             ["limits", ref pairs @ ..] => {
@@ -266,16 +277,25 @@ fn action(action: &Action) -> Option<String> {
         Action::Report(Report::CordonIsFinal(index)) => agent("cordoned", index),
         Action::Report(Report::Unkillable(index)) => agent("unkillable", index),
         Action::Report(Report::ReturnedToService { .. }) => "returned".to_owned(),
+        Action::Report(Report::WokeUnasked) => "unasked".to_owned(),
+        Action::Report(Report::LeavesAfterJob { reason, deadline }) => {
+            format!("leaves {reason}{}", by(*deadline))
+        }
         Action::Report(_) => return None,
     })
 }
 
-fn describe(life: &Lifecycle) -> String {
-    let by = |deadline: Option<Instant>| match deadline {
+fn by(deadline: Option<Instant>) -> String {
+    match deadline {
         Some(at) => format!(" by {}", at.0.as_secs_f64()),
         None => String::new(),
-    };
+    }
+}
+
+fn describe(life: &Lifecycle) -> String {
     let state = match life.phase() {
+        Phase::Parked { pooled: false } => "parked".to_owned(),
+        Phase::Parked { pooled: true } => "pooled".to_owned(),
         Phase::Working if life.running() > 0 => format!("busy {}", life.running()),
         Phase::Working => match life.idle_since() {
             Some(since) if life.agents().any(|(_, stage, _)| stage == Stage::Ready) => {
