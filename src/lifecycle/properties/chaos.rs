@@ -47,8 +47,13 @@ fn event() -> impl Strategy<Value = Event> {
         3 => (agent(), exit()).prop_map(|(agent, exit)| Event::Exited(agent, exit)),
         1 => (agent(), any::<bool>()).prop_map(|(agent, done)| Event::Cordoned(agent, done)),
         6 => (agent(), detector, seen).prop_map(|(n, by, seen)| Event::Observed(n, by, seen)),
-        1 => (reason, prop::option::of(at))
-            .prop_map(|(reason, deadline)| Event::Drain { reason, deadline }),
+        2 => (reason, prop::option::of(at), any::<bool>()).prop_map(|(reason, deadline, now)| {
+            match now {
+                true => Event::Drain { reason, deadline },
+                false => Event::DrainAfterJob { reason, deadline },
+            }
+        }),
+        1 => select(vec![Event::Wake, Event::Pooled]),
         6 => select(vec![
             Event::Sampled,
             Event::Interrupt,
@@ -194,9 +199,14 @@ proptest! {
     #[test]
     fn no_order_of_events_is_too_strange(
         settings in script::settings(),
+        parked in any::<bool>(),
         events in events(),
     ) {
-        let (life, _) = Lifecycle::new(settings, Instant(Duration::from_secs(1000)));
+        let now = Instant(Duration::from_secs(1000));
+        let life = match parked {
+            true => Lifecycle::parked(settings, now),
+            false => Lifecycle::new(settings, now).0,
+        };
         survives(life, events);
     }
 

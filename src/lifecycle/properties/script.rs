@@ -62,7 +62,7 @@ pub fn life() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => work(),
         2 => outside().prop_map(Step::Tell),
-        2 => select(vec![Event::AtMinimum, Event::Retired, Event::TreeGone, Event::Sampled])
+        2 => select(vec![Event::AtMinimum, Event::Pooled, Event::Retired, Event::TreeGone, Event::Sampled])
             .prop_map(Step::Tell),
     ]
 }
@@ -84,7 +84,12 @@ fn outside() -> impl Strategy<Value = Event> {
     let reason = select(Reason::ALL.to_vec());
     let deadline = prop::option::of((0..3000_u64).prop_map(|s| Instant(Duration::from_secs(s))));
     prop_oneof![
-        3 => (reason, deadline).prop_map(|(reason, deadline)| Event::Drain { reason, deadline }),
+        3 => (reason.clone(), deadline.clone())
+            .prop_map(|(reason, deadline)| Event::Drain { reason, deadline }),
+        2 => (reason, deadline)
+            .prop_map(|(reason, deadline)| Event::DrainAfterJob { reason, deadline }),
+        2 => Just(Event::Wake),
+        1 => Just(Event::Pooled),
         2 => Just(Event::Interrupt),
         1 => Just(Event::Quit),
         1 => Just(Event::PassThrough),
@@ -198,11 +203,13 @@ pub fn nature() -> impl Strategy<Value = Nature> {
         Obedience::Nothing,
     ]);
     let often = || prop::bool::weighted(0.8);
-    let flags = (often(), often(), often(), any::<bool>(), any::<bool>());
+    let lag_and_ids = (any::<bool>(), any::<bool>());
+    let flags = (often(), often(), often(), often(), lag_and_ids);
     let eager = prop_oneof![Just(0_u16), any::<u16>()];
     (obedience, flags, eager).prop_map(
-        |(obedience, (starts, ready_at_once, answers, lag, ids), eager)| Nature {
+        |(obedience, (woken, starts, ready_at_once, answers, (lag, ids)), eager)| Nature {
             obedience,
+            woken,
             starts,
             ready_at_once,
             answers,

@@ -89,6 +89,7 @@ fn each_contradiction_is_refused() {
         ),
         ("/agents/0/hold/patience", json!({"Until": later})),
         ("/phase", json!({"Gone": {"reason": "idle"}})),
+        ("/phase", json!({"Parked": {"pooled": true}})),
         (
             "/phase",
             phase("Draining", "since", json!({"secs": 1000, "nanos": 0})),
@@ -124,6 +125,9 @@ fn no_phase_lasts_longer_than_it_may() {
         stored["phase"] = phase(name, time, later.clone());
         assert!(!resumes(&world, stored), "{name} for ever is believed");
     }
+    let mut stored = stored;
+    stored["leaving"] = json!({"reason": "rebalance", "deadline": null});
+    assert!(!resumes(&world, stored), "it leaves and waits to leave");
 }
 
 fn phase(name: &str, time: &str, at: Value) -> Value {

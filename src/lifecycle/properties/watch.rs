@@ -21,7 +21,12 @@ struct Known {
 
 pub struct Watch {
     settings: Settings,
+    born: Instant,
     before: Phase,
+    /// Jobs that ran after the last event.
+    running: u32,
+    /// It said that it leaves when a job ends.
+    leaves: bool,
     agents: Vec<Known>,
     /// Job starts that the lifecycle was told of by the believed detector.
     pub heard: u32,
@@ -37,7 +42,10 @@ impl Watch {
     pub fn new(settings: &Settings, life: &Lifecycle) -> Self {
         Watch {
             settings: settings.clone(),
+            born: life.born(),
             before: life.phase(),
+            running: 0,
+            leaves: false,
             agents: (0..settings.agents).map(|_| Known::default()).collect(),
             heard: 0,
             told: (0, 0),
@@ -123,7 +131,9 @@ impl Watch {
         self.rule_2(now, actions);
         self.drains_as_it_may(now, actions);
         self.rule_3(now, life);
-        self.rule_4(event, actions, returned.is_some());
+        self.rule_4(now, event, actions, returned.is_some());
+        self.parked(now, event, actions, life);
+        self.leaves_after_job(actions, life);
         self.rule_5(now, actions, life);
         if let Some(idle_deadline) = returned {
             self.quiet_since = Some(now);
@@ -153,6 +163,7 @@ impl Watch {
         assert!(!actions.iter().any(spawn), "its processes are still there");
         self.rule_3(now, life);
         self.before = life.phase();
+        self.running = life.running();
     }
 
     /// Idle is a full idle time without a job, by the word of everybody who can tell.
@@ -230,7 +241,7 @@ impl Watch {
     }
 
     /// Once draining, never back to work, but from `idle` at the group's minimum.
-    fn rule_4(&self, event: &Event, actions: &[Action], returned: bool) {
+    fn rule_4(&self, now: Instant, event: &Event, actions: &[Action], returned: bool) {
         let back = matches!(
             self.before,
             Phase::Retiring {
@@ -245,10 +256,59 @@ impl Watch {
             .iter()
             .any(|action| matches!(action, Action::Spawn(_)));
         assert!(
-            !spawns || returned || self.before == Phase::Working,
+            !spawns || returned || self.woken(now, event) || self.before == Phase::Working,
             "starts an agent in {:?}",
             self.before
         );
+    }
+
+    /// A parked machine that may begin to work now: it is told to, or nobody owns it and nobody
+    /// has told it anything for a while.
+    fn woken(&self, now: Instant, event: &Event) -> bool {
+        let patience = Duration::from_secs(30);
+        match self.before {
+            Phase::Parked { pooled } => {
+                *event == Event::Wake || (!pooled && self.born.after(patience) <= now)
+            }
+            _ => false,
+        }
+    }
+
+    /// A parked machine has no agent, and only a warm pool keeps it without a timer.
+    fn parked(&mut self, now: Instant, event: &Event, actions: &[Action], life: &Lifecycle) {
+        let retires = actions.iter().any(|act| matches!(act, Action::Retire(_)));
+        match (self.before, life.phase()) {
+            (before, Phase::Parked { pooled }) => {
+                assert!(life.agents().all(|(_, stage, _)| stage == Stage::Ended));
+                assert_eq!(life.running(), 0);
+                assert_eq!(life.next_deadline().is_none(), pooled);
+                let stays = before == Phase::Parked { pooled };
+                assert!(stays || *event == Event::Pooled, "parked by {event:?}");
+                assert!(!retires, "it retires in a pool");
+            }
+            (Phase::Parked { pooled: true }, Phase::Gone { .. }) => {
+                assert!(!retires, "it shuts down into its pool");
+            }
+            (Phase::Parked { .. }, Phase::Working | Phase::Draining { .. }) => {
+                assert_eq!(life.born(), now, "its life begins");
+                self.quiet_since = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// Whoever waits for a job's end goes on working, until one has ended.
+    fn leaves_after_job(&mut self, actions: &[Action], life: &Lifecycle) {
+        let (phase, running) = (life.phase(), life.running());
+        let ended = |act: &Action| matches!(act, Action::Report(Report::JobFinished { .. }));
+        let one_ended = running < self.running || actions.iter().any(ended);
+        let told = |act: &Action| matches!(act, Action::Report(Report::LeavesAfterJob { .. }));
+        self.leaves |= actions.iter().any(told);
+        if self.leaves && phase == Phase::Working {
+            assert!(!one_ended && running > 0, "a job ended, and it stays");
+        }
+        self.leaves &= phase == Phase::Working;
+        self.running = running;
     }
 
     /// What it waits for lies ahead, and at the end nothing does.

@@ -20,6 +20,8 @@ pub enum Obedience {
 #[derive(Debug, Clone)]
 pub struct Nature {
     pub obedience: Obedience,
+    /// The machine works from the beginning; another is parked.
+    pub woken: bool,
     /// Agents can be started at all.
     pub starts: bool,
     /// Agents are ready as soon as they run.
@@ -39,6 +41,7 @@ impl Nature {
     pub fn kind() -> Self {
         Nature {
             obedience: Obedience::Full,
+            woken: true,
             starts: true,
             ready_at_once: true,
             answers: true,
@@ -94,7 +97,10 @@ const LOG: DetectorIndex = DetectorIndex(0);
 impl World {
     pub fn new(settings: Settings, nature: Nature) -> Self {
         let now = Instant(Duration::from_secs(1000));
-        let (life, actions) = Lifecycle::new(settings.clone(), now);
+        let (life, actions) = match nature.woken {
+            true => Lifecycle::new(settings.clone(), now),
+            false => (Lifecycle::parked(settings.clone(), now), Vec::new()),
+        };
         let agents = settings.agents as usize;
         let mut world = World {
             watch: Watch::new(&settings, &life),
