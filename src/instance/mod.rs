@@ -1,6 +1,7 @@
 //! The machine: which one it is, which group it is in, and how it ends.
 //!
-//! [`identify`] asks the instance metadata service; [`climb`] is the retirement ladder. What the
+//! [`identify`] asks the instance metadata service; [`notices`] is what that one says of the
+//! machine's future; [`climb`] is the retirement ladder. What the
 //! ladder does next is decided by pure code ([`Position`], the reason table in `policy.rs`), so
 //! that every refusal of the API can be tested without it. Without the feature `aws` everything
 //! but the API calls is there.
@@ -22,6 +23,12 @@ mod ladder_tests;
 mod mode;
 #[cfg(not(feature = "aws"))]
 mod no_aws;
+#[expect(
+    dead_code,
+    unused_imports,
+    reason = "the supervisor's next change uses it"
+)]
+pub mod notices;
 mod policy;
 mod position;
 #[cfg(test)]
@@ -42,6 +49,8 @@ pub use ladder::{
 pub use mode::Mode;
 #[cfg(not(feature = "aws"))]
 pub use no_aws::Clients;
+#[expect(unused_imports, reason = "the options' next change uses them")]
+pub use notices::{HookNames, NoticePolicy, OnRebalance, Protect};
 pub use position::Position;
 pub use poweroff::{Runner, no_input, power_off};
 pub use record::Work;
