@@ -1,25 +1,29 @@
 //! What the machine is told about its end, and what follows from it. Pure: fed with what was read
 //! and the time, as `lifecycle` is.
 //!
-//! - [`Watch`] turns what the metadata service says ([`Round`], by `parse`) into [`News`].
+//! - [`Watch`] turns what the metadata service says ([`Round`], read by [`parse`]) into [`News`].
 //! - [`ours`] picks the lifecycle hooks that are this program's to keep and complete.
 //! - `keeper` keeps a pending lifecycle action alive, `protect` lets scale-in protection follow
 //!   the work.
 //!
 //! *Unknown* ([`Reading::Unknown`]) is never *nothing*, and neither takes back what was told.
 
+mod date;
 mod hooks;
 mod keeper;
+pub mod parse;
 mod policy;
 mod protect;
 mod watch;
+#[cfg(test)]
+mod watch_tests;
 mod words;
 
 pub use hooks::{Hook, HookNames, Transition, ours};
 pub use keeper::{Answer, Ask, HookFailure, Turn};
 pub use policy::{NoticePolicy, OnRebalance};
 pub use protect::{Protect, ProtectFailure, ProtectTurn};
-pub use watch::{News, Notice};
+pub use watch::{News, Notice, Watch};
 pub use words::{
     Clock, EventState, Maintenance, MaintenanceCode, Reading, Round, SpotAction, SpotKind, Target,
     Warm,
