@@ -1,23 +1,64 @@
-//! What the ladder asks of AWS, and what the answers mean. Pure; `aws.rs` sends the calls.
+//! What is asked of AWS, and what the answers mean. Pure; `aws.rs` sends the calls.
 
 // In builds without it nobody answers.
 #![cfg_attr(not(feature = "aws"), allow(dead_code))]
+#![cfg_attr(
+    feature = "aws",
+    expect(
+        dead_code,
+        reason = "the ladder's and the supervisor's next changes use it"
+    )
+)]
 
 use std::future::Future;
 
 use super::identity::Identity;
+use super::notices::{Hook, Transition};
 
-/// One request to AWS about this instance.
+/// One request to AWS about this instance. All but `Terminate`, which is EC2's, are Auto
+/// Scaling's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Call {
-    /// Auto Scaling `DetachInstances`.
+    /// `DetachInstances`.
     Detach { decrement: bool },
-    /// Auto Scaling `TerminateInstanceInAutoScalingGroup`.
+    /// `TerminateInstanceInAutoScalingGroup`.
     TerminateInGroup { decrement: bool },
-    /// Auto Scaling `DescribeAutoScalingInstances`: is it still in its group?
+    /// `DescribeAutoScalingInstances`: is it still in its group?
     Look,
-    /// EC2 `TerminateInstances`.
+    /// `TerminateInstances`.
     Terminate,
+    /// `DescribeLifecycleHooks`: all of the group's, not only ours. Asked once in a life.
+    Hooks,
+    /// `DescribeAutoScalingInstances`: its lifecycle state, in Auto Scaling's own word.
+    State,
+    /// `RecordLifecycleActionHeartbeat`, for each hook of ours.
+    Heartbeat(Transition),
+    /// `CompleteLifecycleAction`, for each hook of ours.
+    Complete(Transition, ActionResult),
+    /// `SetInstanceProtection`: whether a scale-in must choose others.
+    Protect(bool),
+}
+
+/// What becomes of an instance whose lifecycle action is completed.
+///
+/// A termination goes on after either; but `ABANDON` may keep the instance, at our cost, where the
+/// group's instance lifecycle policy says `retain` (Auto Scaling user guide, "Instance lifecycle
+/// policy").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ActionResult {
+    Continue,
+    /// Of a launch: the group terminates the instance.
+    Abandon,
+}
+
+impl ActionResult {
+    /// As AWS writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ActionResult::Continue => "CONTINUE",
+            ActionResult::Abandon => "ABANDON",
+        }
+    }
 }
 
 impl Call {
@@ -26,8 +67,12 @@ impl Call {
         match self {
             Call::Detach { .. } => "DetachInstances",
             Call::TerminateInGroup { .. } => "TerminateInstanceInAutoScalingGroup",
-            Call::Look => "DescribeAutoScalingInstances",
+            Call::Look | Call::State => "DescribeAutoScalingInstances",
             Call::Terminate => "TerminateInstances",
+            Call::Hooks => "DescribeLifecycleHooks",
+            Call::Heartbeat(_) => "RecordLifecycleActionHeartbeat",
+            Call::Complete(..) => "CompleteLifecycleAction",
+            Call::Protect(_) => "SetInstanceProtection",
         }
     }
 
@@ -69,12 +114,18 @@ impl ApiError {
     }
 }
 
-/// What `DescribeAutoScalingInstances` said.
+/// What `DescribeAutoScalingInstances` said of the instance's way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seen {
     StillIn,
-    /// Not listed, or on its way out.
+    /// In the warm pool, or past every hook on the way there.
+    Pooled,
+    /// The group ends it; a lifecycle action may be waiting for its completion.
+    Ending,
+    /// Not listed, or nothing holds it any more.
     Leaving,
+    /// A hook was abandoned in a group that then keeps its instances: nobody but us ends it.
+    Retained,
 }
 
 impl Seen {
@@ -82,21 +133,37 @@ impl Seen {
     /// "Amazon EC2 Auto Scaling instance lifecycle").
     pub fn from_state(state: Option<&str>) -> Seen {
         match state {
-            None | Some("Detaching" | "Detached" | "Terminated") => Seen::Leaving,
-            Some(state) if state.starts_with("Terminating") => Seen::Leaving,
-            Some(_) => Seen::StillIn,
+            None | Some("Detaching" | "Detached" | "Terminated" | "Warmed:Terminated") => {
+                Seen::Leaving
+            }
+            Some("Warmed:Stopped" | "Warmed:Running" | "Warmed:Hibernated") => Seen::Pooled,
+            Some("Warmed:Pending:Proceed") => Seen::Pooled,
+            Some(state) => {
+                let state = state.strip_prefix("Warmed:").unwrap_or(state);
+                match state.strip_prefix("Terminating") {
+                    Some("" | ":Wait") => Seen::Ending,
+                    Some(":Retained") => Seen::Retained,
+                    Some(_) => Seen::Leaving,
+                    None => Seen::StillIn,
+                }
+            }
         }
     }
 }
 
 /// A successful answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     Done,
+    /// Nothing was sent: the instance is in no group, or the group has no such hook of ours.
+    Nothing,
     Seen(Seen),
+    Hooks(Vec<Hook>),
+    /// `None`: Auto Scaling does not list the instance.
+    State(Option<String>),
 }
 
-/// Sends calls about one instance. One try each: the ladder decides about the next.
+/// Sends calls about one instance. One try each: the callers decide about the next.
 pub trait Cloud: Sync {
     fn send(
         &self,
@@ -105,13 +172,17 @@ pub trait Cloud: Sync {
     ) -> impl Future<Output = Result<Reply, ApiError>> + Send;
 }
 
-/// What a failed call means for the ladder.
+/// What a failed call means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// The group may not get smaller.
     AtMinimum,
     /// The instance has left its group, or is leaving it.
     AlreadyLeaving,
+    /// No lifecycle action waits: it is too early, or it is over. The lifecycle state tells.
+    NoAction,
+    /// Protection is for an instance in service or standby.
+    NotInService,
     /// Not allowed, now or later.
     Denied,
     /// Certainly not done, and worth another try.
@@ -123,9 +194,12 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Another try would end the same.
+    /// Another try, a moment later, would end the same.
     pub fn is_final(self) -> bool {
-        !matches!(self, Verdict::Retry | Verdict::Ambiguous)
+        !matches!(
+            self,
+            Verdict::Retry | Verdict::Ambiguous | Verdict::NoAction
+        )
     }
 }
 
@@ -206,12 +280,39 @@ fn classify_refusal(message: &str) -> Verdict {
         says("not part of") || says("no managed instance") || says("not in inservice or standby");
     if at_minimum {
         Verdict::AtMinimum
+    } else if says("no active lifecycle action found") {
+        // "... with instance ID i-1", "... with token 123e4567-..."
+        Verdict::NoAction
+    } else if says("not in inservice or enteringstandby or standby") {
+        Verdict::NotInService
     } else if leaving {
         Verdict::AlreadyLeaving
     } else if says("rate exceeded") {
         Verdict::Retry
     } else {
         Verdict::Refused
+    }
+}
+
+/// One answer for what was told to several hooks.
+///
+/// An action that is not there does not count beside one that is: both began together, so it was
+/// completed by an earlier try.
+pub fn all_told(
+    answers: impl IntoIterator<Item = Result<(), ApiError>>,
+) -> Result<Reply, ApiError> {
+    let (mut done, mut absent) = (false, None);
+    for answer in answers {
+        match answer {
+            Ok(()) => done = true,
+            Err(error) if classify(&error) == Verdict::NoAction => absent = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    match absent {
+        Some(error) if !done => Err(error),
+        None if !done => Ok(Reply::Nothing),
+        _ => Ok(Reply::Done),
     }
 }
 
@@ -263,6 +364,24 @@ mod tests {
                 "ValidationError",
                 "AutoScalingGroup name not found - AutoScalingGroup ci not found",
                 Verdict::Refused,
+            ),
+            (
+                400,
+                "ValidationError",
+                "No active Lifecycle Action found with instance ID i-09c7205a117f0d09a",
+                Verdict::NoAction,
+            ),
+            (
+                400,
+                "ValidationError",
+                "No active Lifecycle Action found with token f66c3d47-e602-4af0-8edd-d4e4d2fe4620",
+                Verdict::NoAction,
+            ),
+            (
+                400,
+                "ValidationError",
+                "The instance i-1 is not in InService or EnteringStandby or Standby.",
+                Verdict::NotInService,
             ),
             (400, "Throttling", "Rate exceeded", Verdict::Retry),
             (
@@ -341,24 +460,73 @@ mod tests {
 
     #[test]
     fn lifecycle_states_are_an_open_set() {
-        for state in [
-            "InService",
-            "Standby",
-            "Pending:Wait",
-            "EnteringStandby",
-            "Quarantined",
-        ] {
-            assert_eq!(Seen::from_state(Some(state)), Seen::StillIn, "{state}");
-        }
-        for state in [
-            "Detaching",
-            "Detached",
-            "Terminating",
-            "Terminating:Wait",
-            "Terminated",
-        ] {
-            assert_eq!(Seen::from_state(Some(state)), Seen::Leaving, "{state}");
+        let rows: [(Seen, &[&str]); 5] = [
+            (
+                Seen::StillIn,
+                &[
+                    "InService",
+                    "Standby",
+                    "EnteringStandby",
+                    "Pending:Wait",
+                    "Warmed:Pending",
+                    "Warmed:Pending:Wait",
+                    "Quarantined",
+                ],
+            ),
+            (
+                Seen::Pooled,
+                &[
+                    "Warmed:Stopped",
+                    "Warmed:Running",
+                    "Warmed:Hibernated",
+                    "Warmed:Pending:Proceed",
+                ],
+            ),
+            (
+                Seen::Ending,
+                &["Terminating", "Terminating:Wait", "Warmed:Terminating:Wait"],
+            ),
+            (
+                Seen::Leaving,
+                &[
+                    "Detaching",
+                    "Detached",
+                    "Terminated",
+                    "Terminating:Proceed",
+                    "Warmed:Terminating:Proceed",
+                    "Warmed:Terminated",
+                ],
+            ),
+            (
+                Seen::Retained,
+                &["Terminating:Retained", "Warmed:Terminating:Retained"],
+            ),
+        ];
+        for (seen, states) in rows {
+            for state in states {
+                assert_eq!(Seen::from_state(Some(state)), seen, "{state}");
+            }
         }
         assert_eq!(Seen::from_state(None), Seen::Leaving);
+    }
+
+    #[test]
+    fn several_hooks_give_one_answer() {
+        let absent = || ApiError::Service {
+            status: 400,
+            code: "ValidationError".to_owned(),
+            message: "No active Lifecycle Action found with instance ID i-1".to_owned(),
+        };
+        let lost = || ApiError::Unanswered("reset".to_owned());
+        let rows = [
+            (vec![], Ok(Reply::Nothing)),
+            (vec![Ok(()), Ok(())], Ok(Reply::Done)),
+            (vec![Err(absent()), Ok(())], Ok(Reply::Done)),
+            (vec![Err(absent()), Err(absent())], Err(absent())),
+            (vec![Ok(()), Err(absent()), Err(lost())], Err(lost())),
+        ];
+        for (answers, expected) in rows {
+            assert_eq!(all_told(answers), expected);
+        }
     }
 }

@@ -1,11 +1,14 @@
 //! The calls of `api.rs`, sent with the AWS SDK. One try each, always with a time limit.
 
+mod hooks;
+
 use std::error::Error;
 use std::time::Duration;
 
 use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
+use aws_sdk_autoscaling::types::AutoScalingInstanceDetails;
 use aws_sdk_ec2::config::Region;
 use aws_sdk_ec2::config::http::HttpResponse;
 use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
@@ -13,7 +16,8 @@ use tokio::sync::OnceCell;
 use tracing::debug;
 
 use super::api::{ApiError, Call, Cloud, Reply, Seen};
-use super::identity::{GroupName, Identity, InstanceId};
+use super::identity::{GroupName, Identity, InstanceId, Membership};
+use super::notices::{Hook, HookNames};
 use super::tls;
 
 /// The SDK waits for ever by default.
@@ -26,7 +30,12 @@ const OPERATION: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Clients {
     region: String,
+    names: HookNames,
     made: OnceCell<Made>,
+    /// Where the metadata service did not tell it.
+    group: OnceCell<GroupName>,
+    /// The group's, for a life: who changes them meanwhile is not noticed.
+    hooks: OnceCell<Vec<Hook>>,
 }
 
 #[derive(Debug)]
@@ -36,11 +45,15 @@ struct Made {
 }
 
 impl Clients {
-    /// Does nothing yet. Always `Some`, unlike in builds without the feature `aws`.
-    pub fn new(region: &str) -> Option<Clients> {
+    /// Does nothing yet. `names` are the lifecycle hooks that the configuration says are ours.
+    /// Always `Some`, unlike in builds without the feature `aws`.
+    pub fn new(region: &str, names: HookNames) -> Option<Clients> {
         Some(Clients {
             region: region.to_owned(),
+            names,
             made: OnceCell::new(),
+            group: OnceCell::new(),
+            hooks: OnceCell::new(),
         })
     }
 
@@ -65,16 +78,60 @@ impl Clients {
 
     /// The instance's group; `None` when it is in none.
     pub async fn group_of(&self, instance: &InstanceId) -> Result<Option<GroupName>, ApiError> {
-        let made = self.made().await;
-        let call = made.autoscaling.describe_auto_scaling_instances();
-        let output = call
-            .instance_ids(instance.as_str())
-            .send()
-            .await
-            .map_err(explain)?;
-        let group = output.auto_scaling_instances().first();
-        let group = group.and_then(|details| details.auto_scaling_group_name());
+        let details = self.describe(instance).await?;
+        let group = details.and_then(|details| details.auto_scaling_group_name);
         Ok(group.map(GroupName::new))
+    }
+
+    /// As [`Self::group_of`], without asking where that is known.
+    async fn group(&self, instance: &Identity) -> Result<Option<GroupName>, ApiError> {
+        match (&instance.membership, self.group.get()) {
+            (Membership::In(group), _) | (Membership::Unknown, Some(group)) => {
+                Ok(Some(group.clone()))
+            }
+            (Membership::None, _) => Ok(None),
+            (Membership::Unknown, None) => {
+                let group = self.group_of(&instance.instance_id).await?;
+                if let Some(group) = &group {
+                    // Another task may have been quicker; it heard the same.
+                    let _ = self.group.set(group.clone());
+                }
+                Ok(group)
+            }
+        }
+    }
+
+    /// What Auto Scaling knows of the instance; `None` when it is in no group.
+    async fn describe(
+        &self,
+        instance: &InstanceId,
+    ) -> Result<Option<AutoScalingInstanceDetails>, ApiError> {
+        let call = self
+            .made()
+            .await
+            .autoscaling
+            .describe_auto_scaling_instances();
+        let output = call.instance_ids(instance.as_str()).send().await;
+        let listed = output.map_err(explain)?.auto_scaling_instances;
+        Ok(listed.unwrap_or_default().into_iter().next())
+    }
+
+    /// The instance's lifecycle state, as Auto Scaling writes it.
+    async fn state(&self, instance: &Identity) -> Result<Option<String>, ApiError> {
+        let details = self.describe(&instance.instance_id).await?;
+        Ok(details.and_then(|details| details.lifecycle_state))
+    }
+
+    async fn protect(&self, instance: &Identity, protect: bool) -> Result<Reply, ApiError> {
+        let Some(group) = self.group(instance).await? else {
+            return Ok(Reply::Nothing);
+        };
+        let call = self.made().await.autoscaling.set_instance_protection();
+        let call = call.auto_scaling_group_name(group.as_str());
+        let call = call.instance_ids(instance.instance_id.as_str());
+        let call = call.protected_from_scale_in(protect);
+        call.send().await.map_err(explain)?;
+        Ok(Reply::Done)
     }
 
     async fn made(&self) -> &Made {
@@ -125,15 +182,16 @@ impl Cloud for Clients {
                 call.send().await.map_err(explain)?;
             }
             Call::Look => {
-                let call = made
-                    .autoscaling
-                    .describe_auto_scaling_instances()
-                    .instance_ids(id);
-                let output = call.send().await.map_err(explain)?;
-                let state = output.auto_scaling_instances().first();
-                let state = state.and_then(|details| details.lifecycle_state());
-                return Ok(Reply::Seen(Seen::from_state(state)));
+                let state = self.state(instance).await?;
+                return Ok(Reply::Seen(Seen::from_state(state.as_deref())));
             }
+            Call::State => return Ok(Reply::State(self.state(instance).await?)),
+            Call::Hooks => return Ok(Reply::Hooks(self.hooks(instance).await?)),
+            Call::Heartbeat(transition) => return self.heartbeat(instance, transition).await,
+            Call::Complete(transition, result) => {
+                return self.complete(instance, transition, result).await;
+            }
+            Call::Protect(protect) => return self.protect(instance, protect).await,
             Call::Terminate => {
                 let call = made.ec2.terminate_instances().instance_ids(id);
                 call.send().await.map_err(explain)?;

@@ -10,6 +10,7 @@ use super::backoff::Backoff;
 use super::dmi;
 use super::identity::{GroupName, Identity, InstanceId, Membership, Placement};
 use super::imds::{Imds, ImdsError};
+use super::notices::HookNames;
 
 const GROUP_TAG: &str = "meta-data/tags/instance/aws:autoscaling:groupName";
 const TAGS: &str = "meta-data/tags/instance/";
@@ -88,7 +89,7 @@ async fn membership(imds: &Imds, identity: &Identity) -> Membership {
         Ok(None) => debug!("instance.tags_hidden: InstanceMetadataTags is off"),
         Err(error) => warn!(%error, "instance.tags_unknown"),
     }
-    let Some(clients) = Clients::new(&identity.region) else {
+    let Some(clients) = Clients::new(&identity.region, HookNames::default()) else {
         return Membership::Unknown;
     };
     let mut backoff = Backoff::new(BACKOFF, BACKOFF_CAP);

@@ -320,7 +320,9 @@ impl<'a, C: Cloud, H: Host> Climber<'a, C, H> {
         let error = answer.as_ref().err();
         self.position.count(call, error.map(|error| error.code()));
         match answer {
-            Ok(Reply::Done) => Ok(Answer::Done),
+            Ok(Reply::Done | Reply::Nothing | Reply::Hooks(_) | Reply::State(_)) => {
+                Ok(Answer::Done)
+            }
             Ok(Reply::Seen(seen)) => Ok(Answer::Seen(seen)),
             Err(error) => {
                 let verdict = classify(&error);

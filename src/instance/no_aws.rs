@@ -3,13 +3,14 @@
 
 use super::api::{ApiError, Call, Cloud, Reply};
 use super::identity::{GroupName, Identity, InstanceId};
+use super::notices::HookNames;
 
 /// Never exists.
 #[derive(Debug)]
 pub enum Clients {}
 
 impl Clients {
-    pub fn new(_region: &str) -> Option<Clients> {
+    pub fn new(_region: &str, _names: HookNames) -> Option<Clients> {
         None
     }
 

@@ -199,6 +199,14 @@ impl Position {
                 self.group_answered(call, answer, leave);
             }
             Step::Call(Call::Terminate) => self.terminate_answered(answer),
+            // The ladder has no use for them.
+            Step::Call(
+                Call::Hooks
+                | Call::State
+                | Call::Heartbeat(_)
+                | Call::Complete(..)
+                | Call::Protect(_),
+            ) => {}
             Step::Hold => self.minimum = Minimum::Held,
             Step::AwaitEnd => {
                 self.rung = match self.rung {
@@ -224,7 +232,7 @@ impl Position {
                 Verdict::AtMinimum if call.decrements() => self.at_minimum(leave),
                 Verdict::Ambiguous if call.decrements() => self.doubt = Doubt::Look,
                 Verdict::Ambiguous | Verdict::Retry => {}
-                Verdict::AtMinimum | Verdict::Denied | Verdict::Refused => self.give_up(),
+                _ => self.give_up(),
             },
             Answer::TooLate(verdict) => {
                 if verdict == Verdict::Ambiguous && call.decrements() {
@@ -267,8 +275,8 @@ impl Position {
             _ => Rung::AwaitGroup,
         };
         match answer {
-            Answer::Seen(Seen::Leaving) => self.step_to(confirmed),
-            Answer::Seen(Seen::StillIn) | Answer::Done => self.doubt = Doubt::None,
+            Answer::Seen(Seen::Ending | Seen::Leaving | Seen::Retained) => self.step_to(confirmed),
+            Answer::Seen(Seen::StillIn | Seen::Pooled) | Answer::Done => self.doubt = Doubt::None,
             Answer::Failed(Verdict::Retry | Verdict::Ambiguous) => {}
             Answer::Failed(_) if self.rung == Rung::Detach => self.doubt = Doubt::Blind,
             Answer::Failed(_) | Answer::TooLate(_) => self.step_to(Rung::Terminate),

@@ -57,6 +57,7 @@ fn describe(call: Call) -> String {
         Call::TerminateInGroup { .. } => "terminate-in-group",
         Call::Look => "look",
         Call::Terminate => "terminate",
+        other => panic!("the ladder has no use for {other:?}"),
     };
     let sign = match call {
         Call::Detach { decrement: true } | Call::TerminateInGroup { decrement: true } => "-1",
@@ -298,6 +299,7 @@ impl World {
                 self.left = true;
                 Answer::Done
             }
+            other => panic!("the ladder has no use for {other:?}"),
         }
     }
 }

@@ -11,8 +11,8 @@ use super::input::Input;
 use super::machine::Hands;
 use super::{Supervisor, clock};
 use crate::instance::{
-    self, Clients, Host, LadderOutcome, Mode, Placement, Retirement, Work, climb, identify,
-    longest_climb,
+    self, Clients, HookNames, Host, LadderOutcome, Mode, Placement, Retirement, Work, climb,
+    identify, longest_climb,
 };
 use crate::lifecycle::{Event, Phase, Reason};
 
@@ -45,7 +45,8 @@ impl Supervisor {
             self.feed(Event::PassThrough);
         }
         if let Some(identity) = placement.identity() {
-            self.machine.clients = Clients::new(&identity.region).map(Arc::new);
+            self.machine.clients =
+                Clients::new(&identity.region, HookNames::default()).map(Arc::new);
             let here = identity.instance_id.as_str().to_owned();
             let unfinished = self.unfinished.take();
             if let Some((_, reason)) = unfinished.filter(|(instance, _)| *instance == here) {
@@ -232,7 +233,7 @@ pub(super) async fn find_placement(mode: Mode) -> Placement {
 
 pub(super) fn clients_for(placement: &Placement) -> Option<Arc<Clients>> {
     let region = &placement.identity()?.region;
-    Clients::new(region).map(Arc::new)
+    Clients::new(region, HookNames::default()).map(Arc::new)
 }
 
 /// What machine this is, as soon as that is known.
