@@ -1,6 +1,7 @@
 //! Finding out which machine this is.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
@@ -28,26 +29,28 @@ pub fn is_container() -> bool {
             || std::env::var_os("KUBERNETES_SERVICE_HOST").is_some())
 }
 
-/// What machine this is. Elsewhere than on EC2 known at once; there, the metadata service is
-/// asked again until it has answered or `patience` is over.
-pub async fn identify(patience: Duration) -> Placement {
-    if Imds::configured_endpoint().is_none() && !dmi::is_amazon() {
-        return Placement::NotOnEc2;
+/// The metadata service of this machine, or what the machine is without one.
+pub fn metadata() -> Result<Arc<Imds>, Placement> {
+    let is_amazon = dmi::is_amazon();
+    if Imds::configured_endpoint().is_none() && !is_amazon {
+        return Err(Placement::NotOnEc2);
     }
-    let Some(imds) = Imds::from_env() else {
-        let unknown = dmi::is_amazon();
-        return if unknown {
-            Placement::Unknown
-        } else {
-            Placement::NotOnEc2
-        };
+    let without = if is_amazon {
+        Placement::Unknown
+    } else {
+        Placement::NotOnEc2
     };
+    Imds::from_env().map(Arc::new).ok_or(without)
+}
+
+/// What machine this is. The service is asked again until it has answered or `patience` is over.
+pub async fn identify(imds: &Imds, patience: Duration) -> Placement {
     let began = Instant::now();
     let mut backoff = Backoff::new(BACKOFF, BACKOFF_CAP);
     loop {
-        let error = match ask(&imds).await {
+        let error = match ask(imds).await {
             Ok(Some(mut identity)) => {
-                identity.membership = membership(&imds, &identity).await;
+                identity.membership = membership(imds, &identity).await;
                 let group = identity.group().map(GroupName::as_str);
                 info!(instance = %identity.instance_id, region = %identity.region, group, "instance.known");
                 return Placement::Ec2(identity);

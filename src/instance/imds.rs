@@ -7,11 +7,15 @@
 
 use std::env;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use nix::time::{ClockId, clock_gettime};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, redirect};
 use thiserror::Error;
 use tracing::warn;
+
+use super::notices::{Clock, parse_date};
+use crate::lifecycle;
 
 const ENDPOINT: &str = "http://169.254.169.254";
 const ENDPOINT_V6: &str = "http://[fd00:ec2::254]";
@@ -43,6 +47,8 @@ pub struct Imds {
     http: Client,
     endpoint: String,
     token: Mutex<Option<Token>>,
+    /// When the machine started, by the service's clock.
+    started: Mutex<Option<SystemTime>>,
 }
 
 #[derive(Debug, Clone)]
@@ -80,6 +86,8 @@ impl Imds {
             .connect_timeout(CONNECT)
             .timeout(REQUEST)
             .pool_max_idle_per_host(1)
+            // However seldom it is asked.
+            .pool_idle_timeout(None)
             .build();
         let http = http
             .inspect_err(|error| warn!(%error, "imds.unusable"))
@@ -88,6 +96,7 @@ impl Imds {
             http,
             endpoint: endpoint.trim_end_matches('/').to_owned(),
             token: Mutex::new(None),
+            started: Mutex::new(None),
         })
     }
 
@@ -97,13 +106,18 @@ impl Imds {
         let mut answer = self.ask(path, &token).await?;
         if answer.status() == StatusCode::UNAUTHORIZED {
             self.forget_token();
+            finish(path, answer).await;
             let token = self.token(path).await?;
             answer = self.ask(path, &token).await?;
         }
         match answer.status() {
             StatusCode::OK => text(path, answer).await.map(Some),
-            StatusCode::NOT_FOUND => Ok(None),
+            StatusCode::NOT_FOUND => {
+                finish(path, answer).await;
+                Ok(None)
+            }
             status => {
+                finish(path, answer).await;
                 if status == StatusCode::UNAUTHORIZED {
                     self.forget_token();
                 }
@@ -117,7 +131,7 @@ impl Imds {
         let request = self
             .request(Method::GET, path)
             .header("X-aws-ec2-metadata-token", token);
-        send(path, request).await
+        self.send(path, request).await
     }
 
     /// The token that is still good, else a new one. `path` is whom it is for, for the error.
@@ -132,11 +146,13 @@ impl Imds {
             .request(Method::PUT, "api/token")
             .header(ttl_header, TOKEN_TTL.as_secs())
             .header("Content-Length", "0");
-        let answer = send(path, request).await?;
+        let answer = self.send(path, request).await?;
         if answer.status() != StatusCode::OK {
+            let status = answer.status();
+            finish(path, answer).await;
             return Err(ImdsError::Status {
                 path: "api/token".to_owned(),
-                status: answer.status(),
+                status,
             });
         }
         let ttl = answer.headers().get(ttl_header);
@@ -152,6 +168,39 @@ impl Imds {
         Ok(value)
     }
 
+    /// Now, by both clocks. Before the service has told the time it is the machine's own.
+    pub fn clock(&self) -> Clock {
+        let boot = boot_time();
+        let started = *self.started.lock().expect("no holder panics");
+        let wall = started.and_then(|started| started.checked_add(boot.0));
+        let wall = wall.unwrap_or_else(SystemTime::now);
+        Clock { boot, wall }
+    }
+
+    async fn send(&self, path: &str, request: RequestBuilder) -> Result<Response, ImdsError> {
+        let sent = boot_time();
+        let answer = request
+            .send()
+            .await
+            .map_err(|source| no_answer(path, source))?;
+        let date = answer.headers().get("Date");
+        if let Some(date) = date.and_then(|date| parse_date(date.to_str().ok()?)) {
+            self.set_clock(sent, date, boot_time());
+        }
+        Ok(answer)
+    }
+
+    /// The header has whole seconds and was written between the two moments. What is known stays
+    /// while it does not contradict that, so that the clock does not tremble.
+    fn set_clock(&self, sent: lifecycle::Instant, date: SystemTime, received: lifecycle::Instant) {
+        let earliest = date.checked_sub(received.0);
+        let latest = (date + Duration::from_secs(1)).checked_sub(sent.0);
+        let mut started = self.started.lock().expect("no holder panics");
+        if !(earliest..=latest).contains(&started) {
+            *started = earliest;
+        }
+    }
+
     fn forget_token(&self) {
         *self.token.lock().expect("no holder panics") = None;
     }
@@ -162,19 +211,24 @@ impl Imds {
     }
 }
 
-async fn send(path: &str, request: RequestBuilder) -> Result<Response, ImdsError> {
-    request
-        .send()
-        .await
-        .map_err(|source| no_answer(path, source))
-}
-
 /// The URL would name the token's path or repeat ours.
 fn no_answer(path: &str, source: reqwest::Error) -> ImdsError {
     ImdsError::NoAnswer {
         path: path.to_owned(),
         source: source.without_url(),
     }
+}
+
+/// Time since boot, suspend included (`CLOCK_BOOTTIME`, clock_gettime(2)).
+fn boot_time() -> lifecycle::Instant {
+    let time =
+        clock_gettime(ClockId::CLOCK_BOOTTIME).expect("Linux has had CLOCK_BOOTTIME since 2.6.39");
+    lifecycle::Instant(time.into())
+}
+
+/// Reads what nobody wants to know: the connection of an unread answer is closed.
+async fn finish(path: &str, answer: Response) {
+    let _ = text(path, answer).await;
 }
 
 async fn text(path: &str, mut answer: Response) -> Result<String, ImdsError> {

@@ -1,91 +1,13 @@
-//! The client against a small service over real HTTP, well-behaved and not.
+//! The client against a small service over real HTTP.
 
-use std::convert::Infallible;
-use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use hyper::StatusCode;
 
 use super::imds::{Imds, ImdsError};
+use super::imds_testing::{Fault, start};
 
-/// What the service does, and what it was asked.
-#[derive(Default)]
-struct Service {
-    /// Tokens given out; only the last is good.
-    tokens: u32,
-    /// Answers that do not come from the paths.
-    forced: Vec<StatusCode>,
-    connections: u32,
-    asked: Vec<String>,
-}
-
-type Shared = Arc<Mutex<Service>>;
-
-async fn start() -> (Imds, Shared) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("bound");
-    let service = Shared::default();
-    let shared = service.clone();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            shared.lock().expect("unpoisoned").connections += 1;
-            let shared = shared.clone();
-            tokio::spawn(async move {
-                let answer = service_fn(|request| answer(shared.clone(), request));
-                let http = hyper::server::conn::http1::Builder::new();
-                let _ = http.serve_connection(TokioIo::new(stream), answer).await;
-            });
-        }
-    });
-    let imds = Imds::new(&format!("http://{address}/")).expect("a client");
-    (imds, service)
-}
-
-async fn answer(
-    shared: Shared,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
-    let path = request.uri().path().to_owned();
-    if path.ends_with("/hang") {
-        std::future::pending::<()>().await;
-    }
-    let mut service = shared.lock().expect("unpoisoned");
-    service.asked.push(format!("{} {path}", request.method()));
-    let reply = |status: StatusCode, body: String| {
-        let mut response = Response::new(Full::new(Bytes::from(body)));
-        *response.status_mut() = status;
-        Ok(response)
-    };
-    if request.method() == Method::PUT {
-        assert_eq!(path, "/latest/api/token");
-        assert_eq!(
-            request.headers()["x-aws-ec2-metadata-token-ttl-seconds"],
-            "21600"
-        );
-        service.tokens += 1;
-        return reply(StatusCode::OK, format!("token-{}", service.tokens));
-    }
-    let token = format!("token-{}", service.tokens);
-    if request
-        .headers()
-        .get("x-aws-ec2-metadata-token")
-        .is_none_or(|given| *given != token)
-    {
-        return reply(StatusCode::UNAUTHORIZED, String::new());
-    }
-    if let Some(status) = service.forced.pop() {
-        return reply(status, "never believed".to_owned());
-    }
-    match path.as_str() {
-        "/latest/meta-data/instance-id" => reply(StatusCode::OK, "i-1".to_owned()),
-        "/latest/huge" => reply(StatusCode::OK, "x".repeat(1 << 20)),
-        _ => reply(StatusCode::NOT_FOUND, String::new()),
-    }
-}
+const ID: &str = "meta-data/instance-id";
 
 fn status(result: Result<Option<String>, ImdsError>) -> u16 {
     match result {
@@ -97,31 +19,27 @@ fn status(result: Result<Option<String>, ImdsError>) -> u16 {
 #[tokio::test]
 async fn one_token_and_one_connection_serve_many_requests() {
     let (imds, service) = start().await;
+    service.lock().says(ID, "i-1");
     for _ in 0..3 {
-        let id = imds.get("meta-data/instance-id").await.expect("answered");
+        let id = imds.get(ID).await.expect("answered");
         assert_eq!(id.as_deref(), Some("i-1"));
+        // An answer whose page was not read would cost its connection.
+        assert_eq!(imds.get("meta-data/x").await.expect("answered"), None);
     }
-    let service = service.lock().expect("unpoisoned");
+    let service = service.lock();
     assert_eq!((service.tokens, service.connections), (1, 1));
 }
 
 #[tokio::test]
 async fn nothing_is_not_unknown() {
     let (imds, service) = start().await;
-    assert_eq!(
-        imds.get("meta-data/spot/instance-action")
-            .await
-            .expect("answered"),
-        None
-    );
+    let path = "meta-data/spot/instance-action";
+    assert_eq!(imds.get(path).await.expect("answered"), None);
     for code in [503, 403, 500] {
-        let forced = StatusCode::from_u16(code).expect("a status");
-        service.lock().expect("unpoisoned").forced.push(forced);
-        assert_eq!(
-            status(imds.get("meta-data/spot/instance-action").await),
-            code
-        );
+        service.lock().fails(path, Fault::Status(code));
+        assert_eq!(status(imds.get(path).await), code);
     }
+    service.lock().says("huge", &"x".repeat(1 << 20));
     assert!(matches!(
         imds.get("huge").await,
         Err(ImdsError::NotText { .. })
@@ -131,22 +49,24 @@ async fn nothing_is_not_unknown() {
 #[tokio::test]
 async fn a_refused_token_is_renewed_once() {
     let (imds, service) = start().await;
-    imds.get("meta-data/instance-id").await.expect("answered");
+    service.lock().says(ID, "i-1");
+    imds.get(ID).await.expect("answered");
     // The service forgets the token, as after a move of the instance.
-    service.lock().expect("unpoisoned").tokens += 1;
-    let id = imds.get("meta-data/instance-id").await.expect("answered");
+    service.lock().tokens += 1;
+    let id = imds.get(ID).await.expect("answered");
     assert_eq!(id.as_deref(), Some("i-1"));
-    assert_eq!(service.lock().expect("unpoisoned").tokens, 3);
+    assert_eq!(service.lock().tokens, 3);
 
-    service.lock().expect("unpoisoned").forced = vec![StatusCode::UNAUTHORIZED; 2];
-    assert_eq!(status(imds.get("meta-data/instance-id").await), 401);
+    service.lock().forced = vec![StatusCode::UNAUTHORIZED; 2];
+    assert_eq!(status(imds.get(ID).await), 401);
     // And it works again as soon as the service does.
-    assert!(imds.get("meta-data/instance-id").await.is_ok());
+    assert!(imds.get(ID).await.is_ok());
 }
 
 #[tokio::test]
 async fn a_silent_service_is_unknown() {
-    let (imds, _service) = start().await;
+    let (imds, service) = start().await;
+    service.lock().fails("hang", Fault::Hang);
     assert!(matches!(
         imds.get("hang").await,
         Err(ImdsError::NoAnswer { .. })
@@ -156,4 +76,27 @@ async fn a_silent_service_is_unknown() {
         closed.get("meta-data/x").await,
         Err(ImdsError::NoAnswer { .. })
     ));
+}
+
+#[tokio::test]
+async fn the_services_clock_is_believed_before_the_machines() {
+    let (imds, service) = start().await;
+    let day = Duration::from_secs(86400);
+    let of_machine = imds.clock().wall;
+    assert!(SystemTime::now().duration_since(of_machine).expect("past") < day);
+
+    service.lock().date = Some("Sun, 06 Nov 1994 08:49:37 GMT");
+    imds.get(ID).await.expect("answered");
+    let told = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+    let clock = imds.clock();
+    // Exact to the time of the request and to the second that the header has.
+    assert!(clock.wall.duration_since(told).expect("past") < day);
+    let later = imds.clock();
+    let passed = later.wall.duration_since(clock.wall).expect("later");
+    assert_eq!(passed, later.boot.since(clock.boot));
+
+    // What is no date changes nothing.
+    service.lock().date = Some("yesterday");
+    imds.get(ID).await.expect("answered");
+    assert!(imds.clock().wall.duration_since(told).expect("past") < day);
 }

@@ -16,6 +16,8 @@ mod identify;
 mod identity;
 mod imds;
 #[cfg(test)]
+mod imds_testing;
+#[cfg(test)]
 mod imds_tests;
 mod ladder;
 #[cfg(test)]
@@ -37,12 +39,21 @@ mod poweroff;
 mod record;
 #[cfg(feature = "aws")]
 mod tls;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the supervisor's next change uses it")
+)]
+mod watcher;
+#[cfg(test)]
+mod watcher_tests;
 
 #[cfg(feature = "aws")]
 pub use aws::Clients;
 pub use deadman::{Armed, arm, watchdog_main};
-pub use identify::{identify, is_container};
+pub use identify::{identify, is_container, metadata};
 pub use identity::Placement;
+#[expect(unused_imports, reason = "the supervisor's next change uses it")]
+pub use imds::Imds;
 pub use ladder::{
     Host, LadderOutcome, Plan, Retirement, Timing, climb, detach_early, longest_climb,
 };
@@ -54,3 +65,5 @@ pub use notices::{HookNames, NoticePolicy, OnRebalance, Protect};
 pub use position::Position;
 pub use poweroff::{Runner, no_input, power_off};
 pub use record::Work;
+#[expect(unused_imports, reason = "the supervisor's next change uses them")]
+pub use watcher::{look, watch};

@@ -227,7 +227,10 @@ pub(super) async fn find_placement(mode: Mode) -> Placement {
             info!("instance.container: there is no machine to end, only this container");
             Placement::NotOnEc2
         }
-        Mode::Auto | Mode::Detach | Mode::Terminate => identify(PATIENCE).await,
+        Mode::Auto | Mode::Detach | Mode::Terminate => match instance::metadata() {
+            Ok(imds) => identify(&imds, PATIENCE).await,
+            Err(placement) => placement,
+        },
     }
 }
 

@@ -9,6 +9,7 @@
 //! *Unknown* ([`Reading::Unknown`]) is never *nothing*, and neither takes back what was told.
 
 mod date;
+mod episode;
 mod hooks;
 mod keeper;
 pub mod parse;
@@ -19,6 +20,8 @@ mod watch;
 mod watch_tests;
 mod words;
 
+pub use date::parse as parse_date;
+pub use episode::Episode;
 pub use hooks::{Hook, HookNames, Transition, ours};
 pub use keeper::{Answer, Ask, HookFailure, Turn};
 pub use policy::{NoticePolicy, OnRebalance};
