@@ -3,7 +3,7 @@
 //!
 //! - [`Watch`] turns what the metadata service says ([`Round`], read by [`parse`]) into [`News`].
 //! - [`ours`] picks the lifecycle hooks that are this program's to keep and complete.
-//! - `keeper` keeps a pending lifecycle action alive, `protect` lets scale-in protection follow
+//! - [`Keeper`] keeps a pending lifecycle action alive, `protect` lets scale-in protection follow
 //!   the work.
 //!
 //! *Unknown* ([`Reading::Unknown`]) is never *nothing*, and neither takes back what was told.
@@ -12,9 +12,13 @@ mod date;
 mod episode;
 mod hooks;
 mod keeper;
+#[cfg(test)]
+mod keeper_tests;
 pub mod parse;
 mod policy;
 mod protect;
+mod retry;
+mod standing;
 mod watch;
 #[cfg(test)]
 mod watch_tests;
@@ -23,7 +27,7 @@ mod words;
 pub use date::parse as parse_date;
 pub use episode::Episode;
 pub use hooks::{Hook, HookNames, Transition, ours};
-pub use keeper::{Answer, Ask, HookFailure, Turn};
+pub use keeper::{Answer, Ask, HookFailure, Keeper, Turn};
 pub use policy::{NoticePolicy, OnRebalance};
 pub use protect::{Protect, ProtectFailure, ProtectTurn};
 pub use watch::{News, Notice, Watch};
