@@ -100,7 +100,7 @@ async fn membership(imds: &Imds, identity: &Identity) -> Membership {
         match clients.group_of(&identity.instance_id).await {
             Ok(Some(group)) => return Membership::In(group),
             Ok(None) => return Membership::None,
-            Err(error) if super::api::classify(&error).is_final() => {
+            Err(error) if super::verdict::classify(&error).is_final() => {
                 warn!(%error, "instance.group_unknown");
                 return Membership::Unknown;
             }

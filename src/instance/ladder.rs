@@ -3,113 +3,23 @@
 //! [`climb`] may be dropped at any await and called again, by this process or the next, with the
 //! position that was recorded last: it goes on from there and never decrements a group twice.
 
-use std::future::Future;
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::api::{Call, Cloud, Reply, Verdict, classify};
+use super::api::{ApiError, Call, Cloud, Reply};
 use super::backoff::Backoff;
 use super::deadman::uptime;
-use super::identity::{Membership, Placement};
+use super::identity::Membership;
 use super::mode::Mode;
-use super::policy::{self, Leave};
-use super::position::{Answer, Position, Rung, Step};
-use super::poweroff::{Runner, power_off};
-use super::record::{self, Work};
-use crate::lifecycle::{Exit, Reason};
-
-/// How this machine is to be ended.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    pub mode: Mode,
-    /// Commands, each with its arguments, that run before anything else.
-    pub before_retire: Vec<Vec<String>>,
-    /// For each of them.
-    pub hook_timeout: Duration,
-    /// `None`: systemd, else `reboot(2)`.
-    pub poweroff_command: Option<Vec<String>>,
-    /// Say what would be called, call nothing.
-    pub dry_run: bool,
-    pub timing: Timing,
-}
-
-/// The ladder's patience.
-#[derive(Debug, Clone, Copy)]
-pub struct Timing {
-    /// For all tries of one rung together.
-    pub rung_budget: Duration,
-    pub backoff: Duration,
-    pub backoff_cap: Duration,
-    /// How long a termination in a group may take until it shows.
-    pub look_delay: Duration,
-    /// How long a machine whose end was accepted may stay.
-    pub end_patience: Duration,
-    /// The age at which a broken machine may be replaced: a group that makes nothing but broken
-    /// ones makes one in this time.
-    pub replace_age: Duration,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Timing {
-            rung_budget: Duration::from_secs(120),
-            backoff: Duration::from_millis(100),
-            backoff_cap: Duration::from_secs(10),
-            look_delay: Duration::from_secs(3),
-            end_patience: Duration::from_secs(300),
-            replace_age: Duration::from_secs(3600),
-        }
-    }
-}
-
-/// What the ladder needs of the process that climbs it.
-pub trait Host: Runner {
-    /// Stores the position before this returns, so that a killed process goes on from it.
-    fn record(&mut self, position: &Position);
-
-    /// The position is of no use any more: the machine stays.
-    fn forget(&mut self);
-
-    /// The dead-man must not act before `after` from now; one that is armed for later may stay.
-    /// Called when the climb begins and whenever it will take longer.
-    fn rearm_dead_man(&mut self, after: Duration) -> impl Future<Output = ()> + Send;
-}
-
-/// One retirement.
-#[derive(Debug)]
-pub struct Retirement<'a, C> {
-    pub plan: &'a Plan,
-    pub placement: &'a Placement,
-    /// `None` in builds without the feature `aws`, and where the region is not known.
-    pub cloud: Option<&'a C>,
-    pub reason: Reason,
-    pub work: Work,
-}
-
-/// Where the climb ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LadderOutcome {
-    /// The machine is shutting down.
-    PoweredOff,
-    /// It is idle in a group at its minimum, which would only replace it.
-    ReturnToService,
-    /// There is nothing to end here, or this was a rehearsal: the caller exits.
-    Exit,
-    /// Everything failed. Only the dead-man is left.
-    Stuck,
-}
-
-/// The longest that a climb takes without having called [`Host::rearm_dead_man`] anew.
-pub fn longest_climb(plan: &Plan) -> Duration {
-    let hooks = plan
-        .hook_timeout
-        .saturating_mul(plan.before_retire.len() as u32);
-    // Detach, terminate in the group, terminate; each with its last try over the budget.
-    let rungs = (plan.timing.rung_budget + Duration::from_secs(30)) * 3;
-    let slack = Duration::from_secs(60);
-    hooks.saturating_add(rungs + plan.timing.end_patience * 2 + slack)
-}
+use super::policy::Leave;
+use super::position::{Ground, Position};
+use super::poweroff::power_off;
+use super::record;
+use super::retirement::{Host, LadderOutcome, Retirement, longest_climb};
+use super::rung::{Answer, Rung, Step};
+use super::verdict::{Verdict, classify};
+use crate::lifecycle::Exit;
 
 /// Climbs until the machine is going, returns to service, or is not ours to end. `found` is what
 /// an earlier climb of this retirement, or [`detach_early`], recorded last.
@@ -129,11 +39,17 @@ pub async fn climb<C: Cloud, H: Host>(
         climber.write_record();
         return LadderOutcome::Exit;
     }
+    if retirement.pooled {
+        // It is not ended: nothing is done that is done once in a life.
+        return climber.climb().await;
+    }
+    let longest = longest_climb(retirement.plan);
     if !retirement.plan.dry_run {
-        climber
-            .host
-            .rearm_dead_man(longest_climb(retirement.plan))
-            .await;
+        climber.host.rearm_dead_man(longest).await;
+    }
+    if retirement.left().is_shorter_than(longest) {
+        // What matters goes before what may take all the time.
+        climber.detach().await;
     }
     climber.run_hooks().await;
     climber.climb().await
@@ -146,20 +62,7 @@ pub async fn detach_early<C: Cloud, H: Host>(
     found: Option<Position>,
     host: &mut H,
 ) {
-    let mut climber = Climber::new(retirement, found, host);
-    while climber.position.rung() == Rung::Detach {
-        let step = climber.position.next(climber.leave);
-        let Step::Call(call) = step else {
-            return;
-        };
-        let answer = climber.call(call).await;
-        if answer == Answer::Failed(Verdict::AtMinimum) {
-            // Whether it stays, and for how long, is for the climb.
-            climber.record();
-            return;
-        }
-        climber.advance(step, answer);
-    }
+    Climber::new(retirement, found, host).detach().await;
 }
 
 struct Climber<'a, C, H> {
@@ -179,13 +82,20 @@ impl<'a, C: Cloud, H: Host> Climber<'a, C, H> {
         let Retirement {
             plan, placement, ..
         } = *retirement;
-        let leave = policy::leave(retirement.reason);
+        let leave = retirement.leave();
         let found = found.filter(|found| !plan.dry_run && found.is_of(placement));
+        // Who went into the pool and came back retires anew.
+        let found = found.filter(|found| found.rung() != Rung::Pool || leave == Leave::Pool);
         if let Some(found) = &found {
             info!(rung = found.rung().as_str(), "retire.resumed");
         }
-        let api = retirement.cloud.is_some();
-        let position = found.unwrap_or_else(|| Position::start(plan.mode, placement, leave, api));
+        let ground = Ground {
+            mode: plan.mode,
+            placement,
+            api: retirement.cloud.is_some(),
+            launch_pending: retirement.launch_pending,
+        };
+        let position = found.unwrap_or_else(|| Position::start(ground, leave));
         Climber {
             retirement,
             host,
@@ -197,6 +107,23 @@ impl<'a, C: Cloud, H: Host> Climber<'a, C, H> {
         }
     }
 
+    /// The rung that need not be the last thing done: the machine works on without its group.
+    async fn detach(&mut self) {
+        while self.position.rung() == Rung::Detach {
+            let step = self.position.next(self.leave);
+            let Step::Call(call) = step else {
+                return;
+            };
+            let answer = self.call(call).await;
+            if answer == Answer::Failed(Verdict::AtMinimum) {
+                // Whether it stays, and for how long, is for the climb.
+                self.record();
+                return;
+            }
+            self.advance(step, answer);
+        }
+    }
+
     async fn run_hooks(&mut self) {
         let plan = self.retirement.plan;
         for command in plan.before_retire.iter().skip(self.position.hooks_run) {
@@ -204,7 +131,16 @@ impl<'a, C: Cloud, H: Host> Climber<'a, C, H> {
                 info!(dry_run = true, ?command, "retire.hook");
                 continue;
             }
-            let exit = self.host.run(command.clone(), plan.hook_timeout).await;
+            let left = self.retirement.left();
+            let Some(timeout) = left.for_hook(plan.hook_timeout) else {
+                let seconds_left = left.seconds();
+                warn!(
+                    ?command,
+                    seconds_left, "retire.hook_skipped: no time is left"
+                );
+                continue;
+            };
+            let exit = self.host.run(command.clone(), timeout).await;
             let status = exit.map_or_else(|| "not started".to_owned(), |exit| exit.to_string());
             if exit == Some(Exit::Code(0)) {
                 info!(?command, "retire.hook");
@@ -236,6 +172,12 @@ impl<'a, C: Cloud, H: Host> Climber<'a, C, H> {
                 Step::Stay => {
                     self.host.forget();
                     return LadderOutcome::ReturnToService;
+                }
+                Step::Pool | Step::Over if plan.dry_run => return LadderOutcome::Exit,
+                Step::Pool => {
+                    info!("retire.pooled: the machine goes back into its warm pool");
+                    self.host.forget();
+                    return LadderOutcome::Pooled;
                 }
                 Step::Over => return LadderOutcome::Exit,
             };
@@ -291,7 +233,8 @@ impl<'a, C: Cloud, H: Host> Climber<'a, C, H> {
             return Answer::Failed(verdict);
         }
         let wait = self.backoff.next();
-        if self.rung_began.elapsed() + wait > timing.rung_budget {
+        let budget = self.retirement.left().share(timing.rung_budget);
+        if self.rung_began.elapsed() + wait > budget {
             return Answer::TooLate(verdict);
         }
         tokio::time::sleep(wait).await;
@@ -316,7 +259,16 @@ impl<'a, C: Cloud, H: Host> Climber<'a, C, H> {
             let sending = self.position.sending(call);
             self.host.record(&sending);
         }
-        let answer = cloud.send(identity, call).await;
+        let patience = retirement.left().share(Duration::MAX);
+        let answer = tokio::time::timeout(patience, cloud.send(identity, call)).await;
+        let answer = answer.unwrap_or_else(|_| {
+            let why = "the machine is taken away too soon to wait longer";
+            Err(ApiError::Unanswered(why.to_owned()))
+        });
+        if answer == Ok(Reply::Nothing) {
+            info!(call = call.name(), "retire.no_hook: there is none of ours");
+            return Ok(Answer::Done);
+        }
         let error = answer.as_ref().err();
         self.position.count(call, error.map(|error| error.code()));
         match answer {
@@ -373,13 +325,6 @@ impl<'a, C: Cloud, H: Host> Climber<'a, C, H> {
             return;
         }
         self.recorded = Some(rung);
-        let Retirement {
-            plan,
-            placement,
-            reason,
-            work,
-            ..
-        } = *self.retirement;
-        record::write(reason, plan.mode, placement, &self.position, work);
+        record::write(self.retirement, &self.position);
     }
 }

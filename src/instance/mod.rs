@@ -22,6 +22,7 @@ mod imds_tests;
 mod ladder;
 #[cfg(test)]
 mod ladder_tests;
+mod left;
 mod mode;
 #[cfg(not(feature = "aws"))]
 mod no_aws;
@@ -34,11 +35,16 @@ pub mod notices;
 mod policy;
 mod position;
 #[cfg(test)]
+mod position_properties;
+#[cfg(test)]
 mod position_tests;
 mod poweroff;
 mod record;
+mod retirement;
+mod rung;
 #[cfg(feature = "aws")]
 mod tls;
+mod verdict;
 #[cfg_attr(
     not(test),
     expect(dead_code, reason = "the supervisor's next change uses it")
@@ -54,9 +60,7 @@ pub use identify::{identify, is_container, metadata};
 pub use identity::Placement;
 #[expect(unused_imports, reason = "the supervisor's next change uses it")]
 pub use imds::Imds;
-pub use ladder::{
-    Host, LadderOutcome, Plan, Retirement, Timing, climb, detach_early, longest_climb,
-};
+pub use ladder::{climb, detach_early};
 pub use mode::Mode;
 #[cfg(not(feature = "aws"))]
 pub use no_aws::Clients;
@@ -65,5 +69,6 @@ pub use notices::{HookNames, NoticePolicy, OnRebalance, Protect};
 pub use position::Position;
 pub use poweroff::{Runner, no_input, power_off};
 pub use record::Work;
+pub use retirement::{Host, LadderOutcome, Plan, Retirement, Timing, longest_climb};
 #[expect(unused_imports, reason = "the supervisor's next change uses them")]
 pub use watcher::{look, watch};

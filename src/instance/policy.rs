@@ -14,6 +14,15 @@ pub enum Leave {
     Replace,
     /// The group takes it out itself; its capacity is not ours to change.
     Chosen,
+    /// The group takes it back into its warm pool: nothing ends.
+    Pool,
+}
+
+impl Leave {
+    /// The machine is broken: if it is not in service yet, it must not get there.
+    pub fn is_failed_boot(self) -> bool {
+        self == Leave::Shrink(AtMinimum::ReplaceSlowly)
+    }
 }
 
 /// What happens when the group may not get smaller.

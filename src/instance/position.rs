@@ -1,10 +1,11 @@
 //! Where on the ladder a machine stands: a pure state machine that can be stored.
 //!
-//! [`Position::next`] says what to do, [`Position::answered`] takes what came of it. Two promises,
-//! both property tests in `position_tests.rs`:
+//! [`Position::next`] says what to do, [`Position::answered`] takes what came of it. Its promises
+//! are property tests in `position_tests.rs`:
 //! - a call that decrements is never sent while an earlier one may have been carried out, unless
 //!   AWS itself would refuse the second;
-//! - whatever AWS answers, the ladder ends, with the machine's end unless the group wants it.
+//! - whatever AWS answers, the ladder ends, with the machine's end unless the group wants it;
+//! - a machine that goes back into its warm pool is not ended.
 //!
 //! To go on after a crash, [`Position::sending`] must be stored before such a call is sent.
 
@@ -12,53 +13,23 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::api::{Call, Seen, Verdict};
+use super::api::{ActionResult, Call, Seen};
 use super::identity::{InstanceId, Membership, Placement};
 use super::mode::Mode;
+use super::notices::Transition;
 use super::policy::{AtMinimum, Leave};
+use super::rung::{Answer, Rung, Step};
+use super::verdict::Verdict;
 
-/// A rung of the ladder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Rung {
-    Detach,
-    TerminateInGroup,
-    /// The group ends the instance; it should be gone soon.
-    AwaitGroup,
-    Terminate,
-    /// EC2 ends the instance; it should be gone soon.
-    AwaitEnd,
-    PowerOff,
-    /// The group is at its minimum and the machine is to stay in it.
-    Stay,
-    /// There is no machine to end here.
-    Nothing,
-}
-
-impl Rung {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Rung::Detach => "detach",
-            Rung::TerminateInGroup => "terminate-in-group",
-            Rung::AwaitGroup => "await-group",
-            Rung::Terminate => "terminate",
-            Rung::AwaitEnd => "await-end",
-            Rung::PowerOff => "power-off",
-            Rung::Stay => "stay",
-            Rung::Nothing => "nothing",
-        }
-    }
-}
-
-/// Whether a decrementing call may have been carried out without our knowing.
+/// Whether a call may have been carried out, or have become needless, without our knowing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Doubt {
     None,
     /// Look before anything else.
     Look,
-    /// Looking is not allowed. Only DetachInstances may follow: AWS refuses it for an instance
-    /// that has left.
+    /// Looking is not allowed. Only what AWS itself refuses where it is needless may follow:
+    /// DetachInstances, CompleteLifecycleAction.
     Blind,
 }
 
@@ -99,41 +70,24 @@ pub struct CallCount {
     pub last_error: Option<String>,
 }
 
-/// What to do next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
-    Call(Call),
-    /// Wait until the machine is old enough to be replaced.
-    Hold,
-    /// Wait for the machine to go.
-    AwaitEnd,
-    /// The end of the ladder.
-    PowerOff,
-    /// The end of this retirement.
-    Stay,
-    /// There is nothing to end.
-    Over,
-}
-
-/// What came of a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// Accepted, or waited for.
-    Done,
-    Seen(Seen),
-    Failed(Verdict),
-    /// It failed with this verdict, and the rung's time is used up.
-    TooLate(Verdict),
+/// What a ladder stands on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ground<'a> {
+    pub mode: Mode,
+    pub placement: &'a Placement,
+    /// There is something to call AWS with.
+    pub api: bool,
+    /// A launch hook of ours still keeps the instance from going into service.
+    pub launch_pending: bool,
 }
 
 impl Position {
     /// The bottom of the ladder for this machine.
-    pub(super) fn start(mode: Mode, placement: &Placement, leave: Leave, api: bool) -> Position {
+    pub(super) fn start(ground: Ground<'_>, leave: Leave) -> Position {
+        let identity = ground.placement.identity();
         Position {
-            instance: placement
-                .identity()
-                .map(|identity| identity.instance_id.clone()),
-            rung: first_rung(mode, placement, leave, api),
+            instance: identity.map(|identity| identity.instance_id.clone()),
+            rung: first_rung(ground, leave),
             doubt: Doubt::None,
             minimum: Minimum::NotMet,
             hooks_run: 0,
@@ -165,12 +119,18 @@ impl Position {
     pub(super) fn next(&self, leave: Leave) -> Step {
         let decrement = match leave {
             Leave::Shrink(_) => self.minimum != Minimum::Replace,
-            Leave::Replace | Leave::Chosen => false,
+            Leave::Replace | Leave::Chosen | Leave::Pool => false,
         };
         match self.rung {
-            Rung::Detach | Rung::TerminateInGroup if self.doubt == Doubt::Look => {
+            // However far an earlier retirement of another kind had come.
+            rung if leave == Leave::Pool && !matches!(rung, Rung::Complete | Rung::Nothing) => {
+                Step::Pool
+            }
+            Rung::Detach | Rung::TerminateInGroup | Rung::Complete if self.doubt == Doubt::Look => {
                 Step::Call(Call::Look)
             }
+            Rung::Abandon => Step::Call(ABANDON),
+            Rung::Complete => Step::Call(CONTINUE),
             Rung::Detach | Rung::TerminateInGroup if self.minimum == Minimum::Holding => Step::Hold,
             Rung::Detach => Step::Call(Call::Detach { decrement }),
             Rung::TerminateInGroup => Step::Call(Call::TerminateInGroup { decrement }),
@@ -178,6 +138,7 @@ impl Position {
             Rung::AwaitGroup | Rung::AwaitEnd => Step::AwaitEnd,
             Rung::PowerOff => Step::PowerOff,
             Rung::Stay => Step::Stay,
+            Rung::Pool => Step::Pool,
             Rung::Nothing => Step::Over,
         }
     }
@@ -194,19 +155,17 @@ impl Position {
     /// Moves on. `step` is what [`Self::next`] said.
     pub(super) fn answered(&mut self, step: Step, answer: Answer, leave: Leave) {
         match step {
-            Step::Call(Call::Look) => self.looked(answer),
+            Step::Call(Call::Look) => self.looked(answer, leave),
             Step::Call(call @ (Call::Detach { .. } | Call::TerminateInGroup { .. })) => {
                 self.group_answered(call, answer, leave);
             }
             Step::Call(Call::Terminate) => self.terminate_answered(answer),
+            Step::Call(Call::Complete(Transition::Launching, _)) => self.abandon_answered(answer),
+            Step::Call(Call::Complete(Transition::Terminating, _)) => {
+                self.complete_answered(answer, leave);
+            }
             // The ladder has no use for them.
-            Step::Call(
-                Call::Hooks
-                | Call::State
-                | Call::Heartbeat(_)
-                | Call::Complete(..)
-                | Call::Protect(_),
-            ) => {}
+            Step::Call(Call::Hooks | Call::State | Call::Heartbeat(_) | Call::Protect(_)) => {}
             Step::Hold => self.minimum = Minimum::Held,
             Step::AwaitEnd => {
                 self.rung = match self.rung {
@@ -216,23 +175,25 @@ impl Position {
                 }
             }
             // Never done: who finds the machine alive afterwards powers it off again.
-            Step::PowerOff | Step::Stay | Step::Over => {}
+            Step::PowerOff | Step::Stay | Step::Pool | Step::Over => {}
         }
     }
 
     fn group_answered(&mut self, call: Call, answer: Answer, leave: Leave) {
-        let accepted = match self.rung {
-            Rung::Detach => Rung::Terminate,
-            _ => Rung::AwaitGroup,
-        };
         match answer {
-            Answer::Done | Answer::Seen(_) => self.step_to(accepted),
+            Answer::Done | Answer::Seen(_) => self.step_to(self.accepted()),
             Answer::Failed(verdict) => match verdict {
+                // On its way out because of a scale-in, it may wait for its completion.
+                Verdict::AlreadyLeaving if leave == Leave::Chosen => self.step_to(Rung::Complete),
                 Verdict::AlreadyLeaving => self.step_to(Rung::Terminate),
                 Verdict::AtMinimum if call.decrements() => self.at_minimum(leave),
                 Verdict::Ambiguous if call.decrements() => self.doubt = Doubt::Look,
                 Verdict::Ambiguous | Verdict::Retry => {}
-                _ => self.give_up(),
+                Verdict::AtMinimum
+                | Verdict::Denied
+                | Verdict::Refused
+                | Verdict::NoAction
+                | Verdict::NotInService => self.give_up(),
             },
             Answer::TooLate(verdict) => {
                 if verdict == Verdict::Ambiguous && call.decrements() {
@@ -240,6 +201,15 @@ impl Position {
                 }
                 self.give_up();
             }
+        }
+    }
+
+    /// Where the instance is once the group has let it go.
+    fn accepted(&self) -> Rung {
+        match self.rung {
+            Rung::Detach => Rung::Terminate,
+            // A termination hook of ours would hold it.
+            _ => Rung::Complete,
         }
     }
 
@@ -269,18 +239,68 @@ impl Position {
         }
     }
 
-    fn looked(&mut self, answer: Answer) {
-        let confirmed = match self.rung {
-            Rung::Detach => Rung::Terminate,
-            _ => Rung::AwaitGroup,
-        };
+    fn looked(&mut self, answer: Answer, leave: Leave) {
+        let rung = self.rung;
         match answer {
-            Answer::Seen(Seen::Ending | Seen::Leaving | Seen::Retained) => self.step_to(confirmed),
+            Answer::Seen(Seen::Retained) => self.step_to(Rung::Terminate),
+            Answer::Seen(Seen::Ending | Seen::StillIn) if rung == Rung::Complete => {
+                // Too early, or another hook of the group holds it: it is tried again.
+                self.doubt = Doubt::None;
+            }
+            Answer::Seen(Seen::Leaving | Seen::Pooled) if rung == Rung::Complete => {
+                self.completed(leave);
+            }
+            Answer::Seen(Seen::Ending | Seen::Leaving) => self.step_to(self.accepted()),
             Answer::Seen(Seen::StillIn | Seen::Pooled) | Answer::Done => self.doubt = Doubt::None,
             Answer::Failed(Verdict::Retry | Verdict::Ambiguous) => {}
-            Answer::Failed(_) if self.rung == Rung::Detach => self.doubt = Doubt::Blind,
+            Answer::Failed(_) if matches!(rung, Rung::Detach | Rung::Complete) => {
+                self.doubt = Doubt::Blind;
+            }
+            Answer::TooLate(_) if rung == Rung::Complete => self.not_completed(leave),
             Answer::Failed(_) | Answer::TooLate(_) => self.step_to(Rung::Terminate),
         }
+    }
+
+    /// Of the launch: the group ends what fails to boot, and launches another.
+    fn abandon_answered(&mut self, answer: Answer) {
+        match answer {
+            Answer::Done | Answer::Seen(_) => self.step_to(Rung::Complete),
+            // Abandoned twice it is abandoned once.
+            Answer::Failed(Verdict::Retry | Verdict::Ambiguous) => {}
+            // DetachInstances is refused to an instance that is not in service yet.
+            Answer::Failed(_) | Answer::TooLate(_) => self.step_to(Rung::TerminateInGroup),
+        }
+    }
+
+    /// Of the termination.
+    fn complete_answered(&mut self, answer: Answer, leave: Leave) {
+        match answer {
+            Answer::Done | Answer::Seen(_) => self.completed(leave),
+            // Too early, or over: looking tells, where that is allowed.
+            Answer::Failed(Verdict::NoAction) if self.doubt == Doubt::None => {
+                self.doubt = Doubt::Look;
+            }
+            Answer::Failed(Verdict::NoAction | Verdict::Retry | Verdict::Ambiguous) => {}
+            Answer::Failed(_) | Answer::TooLate(_) => self.not_completed(leave),
+        }
+    }
+
+    /// The group goes on with its own plans for the instance.
+    fn completed(&mut self, leave: Leave) {
+        self.step_to(match leave {
+            Leave::Pool => Rung::Pool,
+            _ => Rung::AwaitGroup,
+        });
+    }
+
+    /// The hook's own timeout is up to two days, and what waits for it is paid for.
+    fn not_completed(&mut self, leave: Leave) {
+        self.step_to(match leave {
+            Leave::Pool => Rung::Pool,
+            Leave::Chosen => Rung::Terminate,
+            // This program asked for the end, and others may be called for it.
+            Leave::Shrink(_) | Leave::Replace => Rung::AwaitGroup,
+        });
     }
 
     fn terminate_answered(&mut self, answer: Answer) {
@@ -316,20 +336,28 @@ impl Position {
     }
 }
 
-fn first_rung(mode: Mode, placement: &Placement, leave: Leave, api: bool) -> Rung {
-    let identity = match (mode, placement) {
+const ABANDON: Call = Call::Complete(Transition::Launching, ActionResult::Abandon);
+/// Never `ABANDON`: see [`ActionResult`].
+const CONTINUE: Call = Call::Complete(Transition::Terminating, ActionResult::Continue);
+
+fn first_rung(ground: Ground<'_>, leave: Leave) -> Rung {
+    let mode = ground.mode;
+    let identity = match (mode, ground.placement) {
         (Mode::Exit, _) => return Rung::Nothing,
         // Asked for in so many words, it powers off any machine.
         (Mode::PowerOff, _) => return Rung::PowerOff,
         (_, Placement::NotOnEc2) => return Rung::Nothing,
         (_, Placement::Unknown) => return Rung::PowerOff,
-        (_, Placement::Ec2(_)) if !api => return Rung::PowerOff,
+        (_, Placement::Ec2(_)) if !ground.api => return Rung::PowerOff,
         (_, Placement::Ec2(identity)) => identity,
     };
     match (&identity.membership, leave) {
-        (_, Leave::Chosen) | (Membership::None, _) => Rung::Terminate,
-        (Membership::In(_), _) if mode != Mode::Terminate => Rung::Detach,
-        // It needs no group name, and "No managed instance found" is an answer too.
+        (Membership::None, _) => Rung::Terminate,
+        (_, Leave::Chosen | Leave::Pool) => Rung::Complete,
+        (_, _) if ground.launch_pending && leave.is_failed_boot() => Rung::Abandon,
+        (Membership::In(_), _) if mode != Mode::Terminate && !ground.launch_pending => Rung::Detach,
+        // It needs no group name, "No managed instance found" is an answer too, and unlike
+        // DetachInstances it takes an instance that is not in service yet.
         (Membership::In(_) | Membership::Unknown, _) => Rung::TerminateInGroup,
     }
 }

@@ -1,15 +1,16 @@
-//! The ladder without a cloud: the table of reasons, and the promises for every order of answers.
+//! The ladder without a cloud: the tables of reasons and of answers.
 
-use proptest::prelude::*;
-
-use super::api::{Call, Seen, Verdict};
+use super::api::{ActionResult, Call, Seen};
 use super::identity::{GroupName, Identity, InstanceId, Membership, Placement};
 use super::mode::Mode;
-use super::policy::{AtMinimum, Leave, leave};
-use super::position::{Answer, Position, Rung, Step};
+use super::notices::Transition;
+use super::policy::{Leave, leave};
+use super::position::{Ground, Position};
+use super::rung::{Answer, Rung, Step};
+use super::verdict::Verdict;
 use crate::lifecycle::Reason;
 
-fn placed(membership: Membership) -> Placement {
+pub fn placed(membership: Membership) -> Placement {
     Placement::Ec2(Identity {
         instance_id: InstanceId::new("i-1"),
         region: "eu-west-1".to_owned(),
@@ -18,14 +19,30 @@ fn placed(membership: Membership) -> Placement {
     })
 }
 
-fn in_group() -> Placement {
+pub fn in_group() -> Placement {
     placed(Membership::In(GroupName::new("ci")))
 }
 
+/// A machine in service, with a way to call AWS.
+pub fn on(mode: Mode, placement: &Placement) -> Ground<'_> {
+    Ground {
+        mode,
+        placement,
+        api: true,
+        launch_pending: false,
+    }
+}
+
+pub const CONTINUE: Call = Call::Complete(Transition::Terminating, ActionResult::Continue);
+pub const ABANDON: Call = Call::Complete(Transition::Launching, ActionResult::Abandon);
+
 /// Climbs with these answers to group calls; EC2 accepts everything. What was done, in order.
 fn climb(mode: Mode, place: &Placement, reason: Reason, at_minimum: bool) -> Vec<String> {
-    let leave = leave(reason);
-    let mut position = Position::start(mode, place, leave, true);
+    climb_from(on(mode, place), leave(reason), at_minimum)
+}
+
+fn climb_from(ground: Ground<'_>, leave: Leave, at_minimum: bool) -> Vec<String> {
+    let mut position = Position::start(ground, leave);
     let mut done = Vec::new();
     loop {
         let step = position.next(leave);
@@ -44,6 +61,10 @@ fn climb(mode: Mode, place: &Placement, reason: Reason, at_minimum: bool) -> Vec
                 done.push("stay".to_owned());
                 return done;
             }
+            Step::Pool => {
+                done.push("pool".to_owned());
+                return done;
+            }
             Step::Over => return done,
         };
         done.push(word);
@@ -57,6 +78,8 @@ fn describe(call: Call) -> String {
         Call::TerminateInGroup { .. } => "terminate-in-group",
         Call::Look => "look",
         Call::Terminate => "terminate",
+        CONTINUE => "continue",
+        ABANDON => "abandon",
         other => panic!("the ladder has no use for {other:?}"),
     };
     let sign = match call {
@@ -85,7 +108,7 @@ fn each_reason_leaves_in_its_own_way() {
             &["detach-1", "hold", "detach-1", "detach", "terminate"],
         ),
         (taken, &["detach", "terminate"], &["detach", "terminate"]),
-        (&[ScaleIn], &["terminate"], &["terminate"]),
+        (&[ScaleIn], &["continue"], &["continue"]),
     ];
     let mut seen = 0;
     for (reasons, room, minimum) in rows {
@@ -116,11 +139,11 @@ fn modes_choose_the_first_rung() {
     let group = in_group();
     assert_eq!(
         climb(Mode::Terminate, &group, reason, false),
-        ["terminate-in-group-1"]
+        ["terminate-in-group-1", "continue"]
     );
     assert_eq!(
         climb(Mode::Terminate, &group, reason, true),
-        ["terminate-in-group-1", "terminate-in-group"]
+        ["terminate-in-group-1", "terminate-in-group", "continue"]
     );
     assert_eq!(
         climb(Mode::Terminate, &group, Reason::Idle, true),
@@ -135,14 +158,166 @@ fn modes_choose_the_first_rung() {
     let unknown = placed(Membership::Unknown);
     assert_eq!(
         climb(Mode::Auto, &unknown, reason, false),
-        ["terminate-in-group-1"]
+        ["terminate-in-group-1", "continue"]
     );
 }
 
 #[test]
+fn a_machine_that_is_not_in_service_yet_is_not_detached() {
+    let place = in_group();
+    let ground = Ground {
+        launch_pending: true,
+        ..on(Mode::Auto, &place)
+    };
+    for reason in Reason::ALL {
+        let expected: &[&str] = match reason {
+            Reason::BootTimeout | Reason::CrashLoop | Reason::AgentExit => &["abandon", "continue"],
+            Reason::Spot | Reason::Maintenance | Reason::Rebalance => {
+                &["terminate-in-group", "continue"]
+            }
+            Reason::ScaleIn => &["continue"],
+            _ => &["terminate-in-group-1", "continue"],
+        };
+        assert_eq!(
+            climb_from(ground, leave(reason), false),
+            expected,
+            "{reason}"
+        );
+    }
+}
+
+#[test]
+fn a_machine_that_goes_into_the_pool_is_only_let_go() {
+    let place = in_group();
+    assert_eq!(
+        climb_from(on(Mode::Auto, &place), Leave::Pool, false),
+        ["continue", "pool"]
+    );
+    let lone = placed(Membership::None);
+    for (mode, place) in [
+        (Mode::PowerOff, &Placement::Unknown),
+        (Mode::Auto, &Placement::Unknown),
+        (Mode::Terminate, &lone),
+    ] {
+        assert_eq!(climb_from(on(mode, place), Leave::Pool, false), ["pool"]);
+    }
+    // Nor does it go on where a retirement of another kind had come to.
+    for earlier in Reason::ALL {
+        let earlier = leave(earlier);
+        let mut position = Position::start(on(Mode::Auto, &place), earlier);
+        if position.rung() == Rung::Complete {
+            continue;
+        }
+        for _ in 0..4 {
+            assert_eq!(position.next(Leave::Pool), Step::Pool);
+            let step = position.next(earlier);
+            position.answered(step, Answer::Failed(Verdict::Denied), earlier);
+        }
+    }
+}
+
+#[test]
+fn a_launch_that_cannot_be_abandoned_ends_in_the_group() {
+    let leave = leave(Reason::BootTimeout);
+    let place = in_group();
+    let ground = Ground {
+        launch_pending: true,
+        ..on(Mode::Auto, &place)
+    };
+    let in_group = Step::Call(Call::TerminateInGroup { decrement: true });
+    for (answer, then) in [
+        (Answer::Failed(Verdict::Retry), Step::Call(ABANDON)),
+        (Answer::Failed(Verdict::Ambiguous), Step::Call(ABANDON)),
+        // Its time is over already, one way or the other.
+        (Answer::Failed(Verdict::NoAction), in_group),
+        (Answer::Failed(Verdict::Denied), in_group),
+        (Answer::Failed(Verdict::Refused), in_group),
+        (Answer::TooLate(Verdict::Retry), in_group),
+    ] {
+        let mut position = Position::start(ground, leave);
+        position.answered(Step::Call(ABANDON), answer, leave);
+        assert_eq!(position.next(leave), then, "{answer:?}");
+    }
+}
+
+#[test]
+fn a_completion_is_tried_until_it_is_confirmed() {
+    use Answer::{Done, Failed, TooLate};
+    use Verdict::{Ambiguous, Denied, NoAction, Refused, Retry};
+    let (again, look) = (Step::Call(CONTINUE), Step::Call(Call::Look));
+    let terminate = Step::Call(Call::Terminate);
+    let seen = Answer::Seen;
+    // The answers, one after the other; what follows where the group chose the machine, and where
+    // this program asked the group to end it.
+    let rows: [(&[Answer], Step, Step); 15] = [
+        (&[Done], Step::AwaitEnd, Step::AwaitEnd),
+        (&[Failed(Retry)], again, again),
+        (&[Failed(Ambiguous)], again, again),
+        (&[Failed(NoAction)], look, look),
+        (&[Failed(NoAction), Failed(Retry)], look, look),
+        (&[Failed(NoAction), seen(Seen::StillIn)], again, again),
+        (&[Failed(NoAction), seen(Seen::Ending)], again, again),
+        (
+            &[Failed(NoAction), seen(Seen::Leaving)],
+            Step::AwaitEnd,
+            Step::AwaitEnd,
+        ),
+        (
+            &[Failed(NoAction), seen(Seen::Retained)],
+            terminate,
+            terminate,
+        ),
+        (&[Failed(NoAction), Failed(Denied)], again, again),
+        (
+            &[Failed(NoAction), Failed(Denied), Failed(NoAction)],
+            again,
+            again,
+        ),
+        (
+            &[Failed(NoAction), TooLate(Retry)],
+            terminate,
+            Step::AwaitEnd,
+        ),
+        (&[Failed(Denied)], terminate, Step::AwaitEnd),
+        (&[Failed(Refused)], terminate, Step::AwaitEnd),
+        (&[TooLate(NoAction)], terminate, Step::AwaitEnd),
+    ];
+    for (answers, chosen, asked) in rows {
+        let asked_for = leave(Reason::MaxJobs);
+        let mut after_asking = at_rung(Rung::TerminateInGroup, asked_for);
+        let step = after_asking.next(asked_for);
+        after_asking.answered(step, Done, asked_for);
+        let given = Position::start(on(Mode::Auto, &in_group()), Leave::Chosen);
+        for (mut position, leave, expected) in [
+            (given, Leave::Chosen, chosen),
+            (after_asking, asked_for, asked),
+        ] {
+            for answer in answers {
+                let step = position.next(leave);
+                position.answered(step, *answer, leave);
+            }
+            assert_eq!(position.next(leave), expected, "{leave:?} {answers:?}");
+        }
+    }
+}
+
+#[test]
+fn a_chosen_machine_that_was_about_to_detach_is_let_go() {
+    let mut position = at_rung(Rung::Detach, leave(Reason::MaxJobs));
+    let step = position.next(Leave::Chosen);
+    assert_eq!(step, Step::Call(Call::Detach { decrement: false }));
+    position.answered(step, Answer::Failed(Verdict::AlreadyLeaving), Leave::Chosen);
+    assert_eq!(position.next(Leave::Chosen), Step::Call(CONTINUE));
+}
+
+#[test]
 fn without_the_api_a_machine_of_ec2_powers_off() {
-    let leave = leave(Reason::Idle);
-    let position = Position::start(Mode::Auto, &in_group(), leave, false);
+    let (place, leave) = (in_group(), leave(Reason::Idle));
+    let ground = Ground {
+        api: false,
+        ..on(Mode::Auto, &place)
+    };
+    let position = Position::start(ground, leave);
     assert_eq!(position.next(leave), Step::PowerOff);
 }
 
@@ -151,7 +326,7 @@ fn at_rung(rung: Rung, leave: Leave) -> Position {
         Rung::Detach => Mode::Auto,
         _ => Mode::Terminate,
     };
-    Position::start(mode, &in_group(), leave, true)
+    Position::start(on(mode, &in_group()), leave)
 }
 
 #[test]
@@ -187,8 +362,13 @@ fn a_decrement_in_doubt_is_looked_at_before_it_is_repeated() {
         ),
         (
             Rung::TerminateInGroup,
-            Answer::Seen(Seen::Leaving),
-            Step::AwaitEnd,
+            Answer::Seen(Seen::Ending),
+            Step::Call(CONTINUE),
+        ),
+        (
+            Rung::TerminateInGroup,
+            Answer::Seen(Seen::Retained),
+            Step::Call(Call::Terminate),
         ),
         (
             Rung::TerminateInGroup,
@@ -226,8 +406,22 @@ fn a_restart_between_sending_and_the_answer_looks_first() {
 }
 
 #[test]
+fn a_position_of_an_older_release_is_taken_up() {
+    let stored = r#"{"instance":"i-1","rung":"terminate-in-group","doubt":"look",
+        "minimum":"replace","hooks_run":1,"calls":[{"name":"DetachInstances","count":2,
+        "errors":1,"last_error":"AccessDenied"}],
+        "since":{"secs_since_epoch":1700000000,"nanos_since_epoch":0}}"#;
+    let position: Position = serde_json::from_str(stored).expect("restored");
+    assert!(position.is_of(&in_group()));
+    assert_eq!(
+        position.next(leave(Reason::MaxJobs)),
+        Step::Call(Call::Look)
+    );
+}
+
+#[test]
 fn a_position_belongs_to_one_instance() {
-    let position = Position::start(Mode::Auto, &in_group(), leave(Reason::Idle), true);
+    let position = Position::start(on(Mode::Auto, &in_group()), leave(Reason::Idle));
     assert!(position.is_of(&in_group()));
     assert!(position.is_of(&Placement::Unknown));
     assert!(!position.is_of(&Placement::NotOnEc2));
@@ -236,135 +430,4 @@ fn a_position_belongs_to_one_instance() {
         identity.instance_id = InstanceId::new("i-2");
     }
     assert!(!position.is_of(&other));
-}
-
-/// A cloud that really counts: what a call does, and what is heard of it.
-#[derive(Debug, Clone, Copy)]
-enum Turn {
-    /// It works as AWS does.
-    Works,
-    /// Nothing is done.
-    Fails(Verdict),
-    /// It is done, and the answer is lost.
-    DoneUnheard,
-    /// As the one before, and the supervisor is killed before it notices.
-    Killed {
-        done: bool,
-    },
-    TooLate,
-}
-
-fn turns() -> impl Strategy<Value = Vec<Turn>> {
-    let verdict = prop_oneof![
-        Just(Verdict::AtMinimum),
-        Just(Verdict::Denied),
-        Just(Verdict::Retry),
-        Just(Verdict::Ambiguous),
-        Just(Verdict::Refused),
-    ];
-    let turn = prop_oneof![
-        2 => Just(Turn::Works),
-        4 => verdict.prop_map(Turn::Fails),
-        2 => Just(Turn::DoneUnheard),
-        2 => any::<bool>().prop_map(|done| Turn::Killed { done }),
-        1 => Just(Turn::TooLate),
-    ];
-    proptest::collection::vec(turn, 0..40)
-}
-
-/// The truth about the machine.
-#[derive(Default)]
-struct World {
-    left: bool,
-    desired_taken: u32,
-    ends: bool,
-}
-
-impl World {
-    /// Carries the call out as AWS does for the group's part.
-    fn carry_out(&mut self, call: Call) -> Answer {
-        match call {
-            Call::Look if self.left => Answer::Seen(Seen::Leaving),
-            Call::Look => Answer::Seen(Seen::StillIn),
-            Call::Terminate => {
-                self.ends = true;
-                Answer::Done
-            }
-            Call::Detach { .. } if self.left => Answer::Failed(Verdict::AlreadyLeaving),
-            Call::TerminateInGroup { .. } | Call::Detach { .. } => {
-                // What a second TerminateInstanceInAutoScalingGroup does is not documented:
-                // assume the worst.
-                self.desired_taken += u32::from(call.decrements());
-                self.ends |= matches!(call, Call::TerminateInGroup { .. });
-                self.left = true;
-                Answer::Done
-            }
-            other => panic!("the ladder has no use for {other:?}"),
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
-
-    #[test]
-    fn every_ladder_ends_and_decrements_at_most_once(
-        turns in turns(),
-        reason in proptest::sample::select(Reason::ALL.to_vec()),
-        mode in proptest::sample::select(vec![Mode::Auto, Mode::Terminate]),
-        known in any::<bool>(),
-    ) {
-        let place = if known { in_group() } else { placed(Membership::Unknown) };
-        let leave = leave(reason);
-        let mut position = Position::start(mode, &place, leave, true);
-        let mut world = World::default();
-        let mut turns = turns.into_iter();
-        let mut stayed = false;
-        for round in 0.. {
-            prop_assert!(round < 200, "it must end");
-            let step = position.next(leave);
-            let Step::Call(call) = step else {
-                match step {
-                    Step::PowerOff => { world.ends = true; break; }
-                    Step::Stay => { stayed = true; break; }
-                    Step::Over => break,
-                    _ => {}
-                }
-                position.answered(step, Answer::Done, leave);
-                continue;
-            };
-            let sending = position.sending(call);
-            let answer = match turns.next().unwrap_or(Turn::Works) {
-                Turn::Works => world.carry_out(call),
-                // AWS's own judgement of a group's size comes with a machine that is in it.
-                Turn::Fails(Verdict::AtMinimum) if world.left || !call.decrements() => {
-                    Answer::Failed(Verdict::Refused)
-                }
-                Turn::Fails(verdict) => Answer::Failed(verdict),
-                Turn::DoneUnheard => {
-                    world.carry_out(call);
-                    Answer::Failed(Verdict::Ambiguous)
-                }
-                Turn::Killed { done } => {
-                    if done {
-                        world.carry_out(call);
-                    }
-                    position = sending;
-                    continue;
-                }
-                Turn::TooLate => Answer::TooLate(Verdict::Ambiguous),
-            };
-            position.answered(step, answer, leave);
-        }
-        prop_assert!(world.desired_taken <= 1, "decremented {} times", world.desired_taken);
-        if matches!(leave, Leave::Replace | Leave::Chosen) {
-            prop_assert_eq!(world.desired_taken, 0);
-        }
-        if stayed {
-            prop_assert_eq!(leave, Leave::Shrink(AtMinimum::Stay));
-            prop_assert!(!world.left);
-        } else {
-            prop_assert!(world.ends);
-        }
-    }
 }

@@ -11,9 +11,11 @@ use nix::unistd::geteuid;
 use serde::Serialize;
 use tracing::info;
 
-use super::identity::{GroupName, Placement};
+use super::identity::GroupName;
 use super::mode::Mode;
+use super::notices::Notice;
 use super::position::{CallCount, Position};
+use super::retirement::Retirement;
 use crate::lifecycle::{Reason, Tally};
 
 /// What the machine has done in its life.
@@ -36,6 +38,10 @@ struct Record<'a> {
     seconds_busy: u64,
     seconds_idle: u64,
     calls: &'a [CallCount],
+    /// What the machine was told of its end.
+    notices: &'a [Notice],
+    /// Until the machine would have been taken away; `null` where nobody said when.
+    seconds_left: Option<u64>,
     /// When the ladder was first climbed, and now (RFC 3339).
     retiring_since: String,
     time: String,
@@ -52,39 +58,27 @@ struct Jobs {
 }
 
 /// Writes the record. `position` stands at the rung that is about to end the machine.
-pub(super) fn write(
-    reason: Reason,
-    mode: Mode,
-    placement: &Placement,
-    position: &Position,
-    work: Work,
-) {
-    let record = json(reason, mode, placement, position, work);
+pub(super) fn write<C>(retirement: &Retirement<'_, C>, position: &Position) {
+    let record = json(retirement, position);
     info!(%record, "retire.done");
-    if placement.identity().is_some() && geteuid().is_root() {
+    if retirement.placement.identity().is_some() && geteuid().is_root() {
         write_to_console(&record);
     }
 }
 
-fn json(
-    reason: Reason,
-    mode: Mode,
-    placement: &Placement,
-    position: &Position,
-    work: Work,
-) -> String {
-    let identity = placement.identity();
-    let tally = work.tally;
+fn json<C>(retirement: &Retirement<'_, C>, position: &Position) -> String {
+    let Work { started, tally } = retirement.work;
+    let identity = retirement.placement.identity();
     let time = |time| humantime::format_rfc3339_seconds(time).to_string();
     let record = Record {
-        reason,
-        mode,
+        reason: retirement.reason,
+        mode: retirement.plan.mode,
         rung: position.rung().as_str(),
         instance: identity.map(|id| id.instance_id.as_str()),
         region: identity.map(|id| id.region.as_str()),
         group: identity.and_then(|id| id.group()).map(GroupName::as_str),
         jobs: Jobs {
-            started: work.started,
+            started,
             passed: tally.passed,
             failed: tally.failed,
             canceled: tally.canceled,
@@ -94,6 +88,8 @@ fn json(
         seconds_busy: tally.busy.as_secs(),
         seconds_idle: tally.idle.as_secs(),
         calls: &position.calls,
+        notices: retirement.notices,
+        seconds_left: retirement.left().seconds(),
         retiring_since: time(position.since),
         time: time(SystemTime::now()),
     };
@@ -117,26 +113,62 @@ mod tests {
 
     use super::*;
     use crate::instance::api::Call;
+    use crate::instance::identity::Placement;
     use crate::instance::policy;
+    use crate::instance::position::Ground;
+    use crate::instance::retirement::{Plan, Timing};
+    use crate::lifecycle::Instant;
 
     #[test]
     fn the_record_says_why_and_what_was_done() {
-        let placement = Placement::Unknown;
-        let reason = Reason::MaxJobs;
-        let mut position = Position::start(Mode::Auto, &placement, policy::leave(reason), true);
-        position.count(Call::Terminate, Some("UnauthorizedOperation"));
-        let work = Work {
-            started: 3,
-            tally: Tally {
-                passed: 2,
-                failed: 1,
-                busy: Duration::from_secs(90),
-                idle: Duration::from_secs(7),
-                ..Tally::default()
-            },
+        let plan = Plan {
+            mode: Mode::Auto,
+            before_retire: Vec::new(),
+            hook_timeout: Duration::from_secs(60),
+            poweroff_command: None,
+            dry_run: false,
+            timing: Timing::default(),
         };
-        let text = json(reason, Mode::Auto, &placement, &position, work);
-        let record: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let placement = Placement::Unknown;
+        let notices = [Notice {
+            reason: Reason::Spot,
+            what: "terminate".to_owned(),
+            id: None,
+            at: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_505_722_920)),
+            acted_on: true,
+        }];
+        let mut retirement = Retirement {
+            plan: &plan,
+            placement: &placement,
+            cloud: None::<&()>,
+            reason: Reason::MaxJobs,
+            work: Work {
+                started: 3,
+                tally: Tally {
+                    passed: 2,
+                    failed: 1,
+                    busy: Duration::from_secs(90),
+                    idle: Duration::from_secs(7),
+                    ..Tally::default()
+                },
+            },
+            launch_pending: false,
+            pooled: false,
+            ends: None,
+            notices: &[],
+        };
+        let ground = Ground {
+            mode: plan.mode,
+            placement: &placement,
+            api: true,
+            launch_pending: false,
+        };
+        let mut position = Position::start(ground, policy::leave(retirement.reason));
+        position.count(Call::Terminate, Some("UnauthorizedOperation"));
+        let read = |retirement: &Retirement<'_, ()>| -> serde_json::Value {
+            serde_json::from_str(&json(retirement, &position)).expect("JSON")
+        };
+        let record = read(&retirement);
         assert_eq!(record["reason"], "max-jobs");
         assert_eq!(record["rung"], "power-off");
         assert_eq!(record["instance"], serde_json::Value::Null);
@@ -145,5 +177,15 @@ mod tests {
         assert_eq!(record["seconds_busy"], 90);
         assert_eq!(record["calls"][0]["name"], "TerminateInstances");
         assert_eq!(record["calls"][0]["last_error"], "UnauthorizedOperation");
+        assert_eq!(record["notices"], serde_json::json!([]));
+        assert_eq!(record["seconds_left"], serde_json::Value::Null);
+
+        retirement.notices = &notices;
+        retirement.ends = Some(Instant(Duration::ZERO));
+        let record = read(&retirement);
+        assert_eq!(record["notices"][0]["kind"], "spot");
+        assert_eq!(record["notices"][0]["what"], "terminate");
+        assert_eq!(record["notices"][0]["at"], "2017-09-18T08:22:00Z");
+        assert_eq!(record["seconds_left"], 0);
     }
 }

@@ -40,10 +40,6 @@ pub enum Event {
     )]
     Wake,
     /// A warm pool owns this machine: it neither works nor ends.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the supervisor does not hear of notices yet")
-    )]
     Pooled,
     /// SIGTERM or SIGINT to the supervisor: drain, then cancel, then kill.
     Interrupt,

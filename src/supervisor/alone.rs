@@ -38,17 +38,24 @@ pub fn retire_now(config: Config, reason: Reason) -> anyhow::Result<Status> {
             cloud: clients.as_deref(),
             reason,
             work: Work::default(),
+            launch_pending: false,
+            pooled: false,
+            ends: None,
+            notices: &[],
         };
         let found = machine.shared.position();
         let outcome = climb(&retirement, found, &mut Alone(&machine)).await;
-        if outcome == LadderOutcome::ReturnToService {
+        if matches!(
+            outcome,
+            LadderOutcome::ReturnToService | LadderOutcome::Pooled
+        ) {
             machine.shared.disarm(&mut Alone(&machine)).await;
         }
         outcome
     });
     info!(?outcome, "retire.over");
     Ok(match outcome {
-        LadderOutcome::PoweredOff | LadderOutcome::Exit => Status::Success,
+        LadderOutcome::PoweredOff | LadderOutcome::Exit | LadderOutcome::Pooled => Status::Success,
         LadderOutcome::ReturnToService | LadderOutcome::Stuck => Status::Failure,
     })
 }

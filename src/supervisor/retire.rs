@@ -117,6 +117,10 @@ impl Supervisor {
                 cloud: clients.as_deref(),
                 reason,
                 work,
+                launch_pending: false,
+                pooled: false,
+                ends: None,
+                notices: &[],
             };
             instance::detach_early(&retirement, found, &mut hands).await;
         }));
@@ -146,6 +150,10 @@ impl Supervisor {
                 cloud: clients.as_deref(),
                 reason,
                 work,
+                launch_pending: false,
+                pooled: false,
+                ends: None,
+                notices: &[],
             };
             loop {
                 let found = hands.shared.position();
@@ -163,6 +171,7 @@ impl Supervisor {
         match outcome {
             LadderOutcome::PoweredOff => self.feed(Event::Retired),
             LadderOutcome::ReturnToService => self.feed(Event::AtMinimum),
+            LadderOutcome::Pooled => self.feed(Event::Pooled),
             LadderOutcome::Exit => {
                 self.stays = true;
                 self.feed(Event::Retired);

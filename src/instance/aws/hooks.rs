@@ -6,9 +6,10 @@ use aws_sdk_autoscaling::types::LifecycleHook;
 use tracing::warn;
 
 use super::{Clients, explain};
-use crate::instance::api::{ActionResult, ApiError, Reply, Verdict, all_told, classify};
+use crate::instance::api::{ActionResult, ApiError, Reply};
 use crate::instance::identity::{GroupName, Identity};
 use crate::instance::notices::{Hook, HookNames, Transition, ours};
+use crate::instance::verdict::{Verdict, all_told, classify};
 
 /// What a hook has that was made without saying so (`PutLifecycleHook`).
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(3600);
