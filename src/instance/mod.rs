@@ -26,10 +26,10 @@ mod left;
 mod mode;
 #[cfg(not(feature = "aws"))]
 mod no_aws;
-#[expect(
-    dead_code,
-    unused_imports,
-    reason = "the supervisor's next change uses it"
+#[expect(unused_imports, reason = "the supervisor's next change uses it")]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the supervisor's next change uses it")
 )]
 pub mod notices;
 mod policy;

@@ -3,8 +3,8 @@
 //!
 //! - [`Watch`] turns what the metadata service says ([`Round`], read by [`parse`]) into [`News`].
 //! - [`ours`] picks the lifecycle hooks that are this program's to keep and complete.
-//! - [`Keeper`] keeps a pending lifecycle action alive, `protect` lets scale-in protection follow
-//!   the work.
+//! - [`Keeper`] keeps a pending lifecycle action alive, [`Protector`] lets scale-in protection
+//!   follow the work.
 //!
 //! *Unknown* ([`Reading::Unknown`]) is never *nothing*, and neither takes back what was told.
 
@@ -17,6 +17,8 @@ mod keeper_tests;
 pub mod parse;
 mod policy;
 mod protect;
+#[cfg(test)]
+mod protect_tests;
 mod retry;
 mod standing;
 mod watch;
@@ -29,7 +31,7 @@ pub use episode::Episode;
 pub use hooks::{Hook, HookNames, Transition, ours};
 pub use keeper::{Answer, Ask, HookFailure, Keeper, Turn};
 pub use policy::{NoticePolicy, OnRebalance};
-pub use protect::{Protect, ProtectFailure, ProtectTurn};
+pub use protect::{Protect, ProtectFailure, ProtectTurn, Protector};
 pub use watch::{News, Notice, Watch};
 pub use words::{
     Clock, EventState, Maintenance, MaintenanceCode, Reading, Round, SpotAction, SpotKind, Target,
