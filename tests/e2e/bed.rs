@@ -90,27 +90,7 @@ fn nothing_outlives_its_bed() {
 
 #[cfg(feature = "aws")]
 mod aws {
-    use crate::support::moto::{Service, encode_form};
-    use crate::support::{Cloud, Fault, Times, http};
-
-    /// A call through the proxy: the status and the body, or what became of the connection.
-    fn ask(cloud: &Cloud, action: &str, params: &[(&str, &str)]) -> (u16, String) {
-        let service = match action {
-            "TerminateInstances" => Service::Ec2,
-            _ => Service::AutoScaling,
-        };
-        let mut pairs = vec![("Action", action), ("Version", service.version())];
-        pairs.extend(params);
-        let signature = [("authorization", service.signature())];
-        let body = encode_form(&pairs).into();
-        match http::block_on(http::post(cloud.address(), &signature, body)) {
-            Ok(reply) => {
-                let body = String::from_utf8_lossy(&reply.body).into_owned();
-                (reply.status.as_u16(), body)
-            }
-            Err(error) => (0, error),
-        }
-    }
+    use crate::support::{Cloud, Fault, Times};
 
     fn detach(cloud: &Cloud, group: &str, instance: &str, decrement: &str) -> (u16, String) {
         let params = [
@@ -118,7 +98,7 @@ mod aws {
             ("InstanceIds.member.1", instance),
             ("ShouldDecrementDesiredCapacity", decrement),
         ];
-        ask(cloud, "DetachInstances", &params)
+        cloud.ask("DetachInstances", &params)
     }
 
     fn terminate(cloud: &Cloud, instance: &str, decrement: &str) -> (u16, String) {
@@ -126,7 +106,7 @@ mod aws {
             ("InstanceId", instance),
             ("ShouldDecrementDesiredCapacity", decrement),
         ];
-        ask(cloud, "TerminateInstanceInAutoScalingGroup", &params)
+        cloud.ask("TerminateInstanceInAutoScalingGroup", &params)
     }
 
     #[test]
@@ -184,7 +164,7 @@ mod aws {
         assert_eq!(detach(&cloud, &group.name, &it, "true").0, 200);
         let look = || {
             let params = [("InstanceIds.member.1", it.as_str())];
-            ask(&cloud, "DescribeAutoScalingInstances", &params).1
+            cloud.ask("DescribeAutoScalingInstances", &params).1
         };
         assert!(look().contains("<LifecycleState>Detaching</LifecycleState>"));
         let (status, body) = detach(&cloud, &group.name, &it, "true");
@@ -216,11 +196,11 @@ mod aws {
         assert_eq!(detach(&cloud, &group.name, &it, "true").0, 0);
         assert_eq!((group.desired(), cloud.decrements(&it)), (1, 1));
         assert_eq!(
-            ask(&cloud, "TerminateInstances", &[("InstanceId.1", &it)]).0,
+            cloud.ask("TerminateInstances", &[("InstanceId.1", &it)]).0,
             200
         );
         assert_eq!(
-            ask(&cloud, "TerminateInstances", &[("InstanceId.1", &it)]).0,
+            cloud.ask("TerminateInstances", &[("InstanceId.1", &it)]).0,
             200
         );
         assert_eq!(cloud.terminations(&it), 1);
@@ -233,7 +213,7 @@ mod aws {
         let group = cloud.group(1, 1, 3);
         let it = group.members().remove(0);
         assert_eq!(
-            ask(&cloud, "TerminateInstances", &[("InstanceId.1", &it)]).0,
+            cloud.ask("TerminateInstances", &[("InstanceId.1", &it)]).0,
             200
         );
         assert_eq!((group.desired(), group.launched().len()), (1, 2));

@@ -10,6 +10,9 @@
 
 mod bad_input;
 mod bed;
+mod bed_imds;
+#[cfg(feature = "aws")]
+mod bed_scaling;
 mod control;
 #[cfg(feature = "aws")]
 mod kill9;

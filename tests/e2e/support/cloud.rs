@@ -2,14 +2,16 @@
 //! and remembers every call.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use super::http::{Answer, Handler, Request, Server, block_on};
+use super::group::{group_of, instance_state};
+use super::hooks::Way;
+use super::http::{Answer, Handler, Request, Server};
 use super::imds::Times;
 use super::moto::{Service, decode_form, moto, texts};
-use super::rules::{Leaving, Refusal, refusal};
+use super::passages::Passages;
+use super::rules::{Leaving, Refusal, begun, refusal};
 use super::wait_for;
 
 /// How a call fails.
@@ -60,23 +62,63 @@ impl Call {
         let flag = self.params.get("ShouldDecrementDesiredCapacity")?;
         Some(flag == "true")
     }
+
+    /// A parameter's text; empty when it was not given.
+    pub fn param(&self, name: &str) -> &str {
+        self.params.get(name).map_or("", String::as_str)
+    }
+
+    /// A list among the parameters.
+    pub fn members(&self, name: &str) -> impl Iterator<Item = &str> {
+        let member = move |n| self.params.get(&format!("{name}.member.{n}"));
+        (1..).map_while(member).map(String::as_str)
+    }
+
+    pub fn is_heartbeat(&self) -> bool {
+        self.action == "RecordLifecycleActionHeartbeat"
+    }
+
+    /// It changes something, or would have. A heartbeat keeps everything as it is.
+    fn changes(&self) -> bool {
+        let reads = ["Describe", "Get"];
+        !self.is_heartbeat() && !reads.iter().any(|it| self.action.starts_with(it))
+    }
+
+    /// The action with what matters of its parameters.
+    fn summary(&self) -> String {
+        let detail = match self.action.as_str() {
+            "CompleteLifecycleAction" => self.param("LifecycleActionResult"),
+            "SetInstanceProtection" if self.param("ProtectedFromScaleIn") == "true" => "on",
+            "SetInstanceProtection" => "off",
+            _ if self.param("DryRun") == "true" => "dry run",
+            _ => match self.decrement() {
+                Some(true) => "decrement",
+                Some(false) => "replace",
+                None => return self.action.clone(),
+            },
+        };
+        format!("{} {detail}", self.action)
+    }
 }
 
 const UNANSWERED: &str = "not answered yet";
 
 pub struct Cloud {
     server: Server,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
-struct Shared {
+pub(super) struct Shared {
     calls: Mutex<Vec<Call>>,
     faults: Mutex<Vec<(String, Fault, Times)>>,
     leaving: Mutex<HashMap<String, Leaving>>,
     /// What becomes of the next instance that leaves its group.
     lag: Mutex<Option<Leaving>>,
+    pub(super) passages: Mutex<Passages>,
+    /// Access keys, and when they are worth nothing any more.
+    keys: Mutex<HashMap<String, SystemTime>>,
     /// Held from looking at moto's state to changing it.
-    changing: tokio::sync::Mutex<()>,
+    pub(super) changing: tokio::sync::Mutex<()>,
 }
 
 impl Cloud {
@@ -86,6 +128,8 @@ impl Cloud {
             faults: Mutex::default(),
             leaving: Mutex::default(),
             lag: Mutex::default(),
+            passages: Mutex::default(),
+            keys: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
         });
         let _ = moto();
@@ -134,64 +178,15 @@ impl Cloud {
     /// The actions that change something, in order, with what was answered.
     pub fn changes(&self) -> Vec<String> {
         let calls = self.calls();
-        let changes = calls.iter().filter(|call| !is_read(&call.action));
+        let changes = calls.iter().filter(|call| call.changes());
         changes
-            .map(|call| match call.decrement() {
-                Some(true) => format!("{} decrement: {}", call.action, call.answer),
-                Some(false) => format!("{} replace: {}", call.action, call.answer),
-                None => format!("{}: {}", call.action, call.answer),
-            })
+            .map(|call| format!("{}: {}", call.summary(), call.answer))
             .collect()
     }
 
-    /// A new group with its desired number of running instances.
-    pub fn group(&self, min: u32, desired: u32, max: u32) -> Group {
-        static NEXT: AtomicU32 = AtomicU32::new(1);
-        let name = format!("ci-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let [min, desired, max] = [min, desired, max].map(|n| n.to_string());
-        let configuration = [
-            ("LaunchConfigurationName", name.as_str()),
-            ("ImageId", "ami-12c6146b"),
-            ("InstanceType", "t3.micro"),
-        ];
-        let group = [
-            ("AutoScalingGroupName", name.as_str()),
-            ("LaunchConfigurationName", name.as_str()),
-            ("MinSize", &min),
-            ("MaxSize", &max),
-            ("DesiredCapacity", &desired),
-            ("AvailabilityZones.member.1", "us-east-1a"),
-            // Stays on an instance that has left, unlike the group's own tag.
-            ("Tags.member.1.Key", "launched-by"),
-            ("Tags.member.1.Value", &name),
-            ("Tags.member.1.PropagateAtLaunch", "true"),
-            ("Tags.member.1.ResourceId", &name),
-            ("Tags.member.1.ResourceType", "auto-scaling-group"),
-        ];
-        block_on(async {
-            let service = Service::AutoScaling;
-            moto()
-                .call(service, "CreateLaunchConfiguration", &configuration)
-                .await;
-            moto().call(service, "CreateAutoScalingGroup", &group).await;
-        });
-        Group { name }
-    }
-
-    /// `running`, `shutting-down`, `terminated`, ...
-    pub fn instance_state(&self, instance: &str) -> String {
-        block_on(instance_state(instance))
-    }
-
-    /// A running instance that belongs to no group.
-    pub fn lone_instance(&self) -> String {
-        let params = [
-            ("ImageId", "ami-12c6146b"),
-            ("MinCount", "1"),
-            ("MaxCount", "1"),
-        ];
-        let xml = block_on(moto().call(Service::Ec2, "RunInstances", &params));
-        texts(&xml, "instanceId").remove(0)
+    /// From this time on, calls signed with this access key are refused.
+    pub fn key_ends(&self, access_key: &str, at: SystemTime) {
+        locked(&self.shared.keys).insert(access_key.to_owned(), at);
     }
 
     /// How often a decrement on behalf of this instance was carried out.
@@ -215,79 +210,6 @@ impl Cloud {
     }
 }
 
-/// An Auto Scaling group, as moto has it at this moment.
-#[derive(Debug, Clone)]
-pub struct Group {
-    pub name: String,
-}
-
-impl Group {
-    pub fn members(&self) -> Vec<String> {
-        block_on(Members::of(&self.name))
-            .expect("the group exists")
-            .instances
-    }
-
-    pub fn desired(&self) -> i64 {
-        block_on(Members::of(&self.name))
-            .expect("the group exists")
-            .desired
-    }
-
-    /// Every instance it ever launched, replacements included.
-    pub fn launched(&self) -> Vec<String> {
-        let filter = [
-            ("Filter.1.Name", "tag:launched-by"),
-            ("Filter.1.Value.1", &self.name),
-        ];
-        let xml = block_on(moto().call(Service::Ec2, "DescribeInstances", &filter));
-        texts(&xml, "instanceId")
-    }
-}
-
-/// A group's size and instances.
-pub struct Members {
-    pub min: i64,
-    pub max: i64,
-    pub desired: i64,
-    pub instances: Vec<String>,
-}
-
-impl Members {
-    pub async fn of(group: &str) -> Option<Members> {
-        let params = [("AutoScalingGroupNames.member.1", group)];
-        let action = "DescribeAutoScalingGroups";
-        let xml = moto().call(Service::AutoScaling, action, &params).await;
-        let number = |element| texts(&xml, element).first()?.parse().ok();
-        Some(Members {
-            min: number("MinSize")?,
-            max: number("MaxSize")?,
-            desired: number("DesiredCapacity")?,
-            instances: texts(&xml, "InstanceId"),
-        })
-    }
-}
-
-/// The group that has this instance.
-pub async fn group_of(instance: &str) -> Option<String> {
-    let params = [("InstanceIds.member.1", instance)];
-    let action = "DescribeAutoScalingInstances";
-    let xml = moto().call(Service::AutoScaling, action, &params).await;
-    texts(&xml, "AutoScalingGroupName").into_iter().next()
-}
-
-pub async fn instance_state(instance: &str) -> String {
-    let params = [("InstanceId.1", instance)];
-    let xml = moto()
-        .call(Service::Ec2, "DescribeInstances", &params)
-        .await;
-    let state = xml.split("<instanceState>").nth(1).unwrap_or_default();
-    texts(state, "name")
-        .into_iter()
-        .next()
-        .expect("every instance has a state")
-}
-
 impl Shared {
     async fn answer(self: Arc<Self>, request: Request) -> Answer {
         let form = String::from_utf8_lossy(&request.body).into_owned();
@@ -309,6 +231,9 @@ impl Shared {
         let service = Service::of_version(&param("Version"));
         let answer = match (service, fault) {
             (None, _) => Refusal::unknown_action(&call.action).answer(Service::Ec2),
+            (Some(service), _) if self.key_has_ended(&request) => {
+                Refusal::expired(service).answer(service)
+            }
             (Some(service), Some(fault)) => self.failing(service, fault, &request, &mut call).await,
             (Some(service), None) => self.carry_out(service, &request, &mut call).await,
         };
@@ -360,6 +285,11 @@ impl Shared {
 
     async fn carry_out(&self, service: Service, request: &Request, call: &mut Call) -> Answer {
         let _changing = self.changing.lock().await;
+        self.settle().await;
+        if let Some(answer) = self.own_answer(call).await {
+            self.settle().await;
+            return answer.answer(service);
+        }
         let instance = call.instance().map(str::to_owned);
         let leaving = instance.as_ref().and_then(|id| self.look_at(id));
         if let Some(answer) = refusal(call, leaving).await {
@@ -378,6 +308,10 @@ impl Shared {
             .await;
         // Terminating what is terminated is accepted, and changes nothing.
         call.took_effect = reply.status.is_success() && before.is_none_or(|it| it == "running");
+        let ended = call.action == "TerminateInstances" && call.took_effect;
+        if let Some(instance) = instance.as_ref().filter(|_| ended) {
+            locked(&self.passages).forget(instance);
+        }
         let leaves = ["DetachInstances", "TerminateInstanceInAutoScalingGroup"];
         if call.took_effect && leaves.contains(&call.action.as_str()) {
             let lag = locked(&self.lag).take();
@@ -385,6 +319,51 @@ impl Shared {
             locked(&self.leaving).extend(leaving);
         }
         Answer::Reply(reply)
+    }
+
+    /// What lifecycle hooks make of a call.
+    async fn own_answer(&self, call: &mut Call) -> Option<Refusal> {
+        if call.action == "DescribeLifecycleHooks"
+            && let Some(refused) = refusal(call, None).await
+        {
+            return Some(refused);
+        }
+        if let Some(answer) = locked(&self.passages).answer(call) {
+            call.took_effect = answer.is_success() && call.changes();
+            return Some(answer);
+        }
+        if call.action != "TerminateInstanceInAutoScalingGroup" {
+            return None;
+        }
+        let instance = call.instance()?.to_owned();
+        let group = group_of(&instance).await?;
+        let hooked = locked(&self.passages).holds_on_the_way_out(&group);
+        if !hooked || refusal(call, None).await.is_some() {
+            return None;
+        }
+        let params = [
+            ("AutoScalingGroupName", group.as_str()),
+            ("InstanceIds.member.1", &instance),
+            (
+                "ShouldDecrementDesiredCapacity",
+                call.param("ShouldDecrementDesiredCapacity"),
+            ),
+        ];
+        moto()
+            .call(Service::AutoScaling, "DetachInstances", &params)
+            .await;
+        locked(&self.passages).lead(&group, &instance, Way::Out, 1);
+        call.took_effect = true;
+        Some(begun(&call.action, &group))
+    }
+
+    fn key_has_ended(&self, request: &Request) -> bool {
+        let signature = request.headers.get("authorization");
+        let signature = signature.and_then(|value| value.to_str().ok());
+        let key = signature.and_then(|it| it.split("Credential=").nth(1)?.split('/').next());
+        let keys = locked(&self.keys);
+        let ends = key.and_then(|key| keys.get(key));
+        ends.is_some_and(|at| *at <= SystemTime::now())
     }
 
     /// How AWS still shows an instance that has left; each look uses up some of its lag.
@@ -398,7 +377,7 @@ impl Shared {
 /// The status and the error code, if any.
 fn describe(answer: &Answer) -> String {
     match answer {
-        Answer::Reply(reply) => {
+        Answer::Reply(reply) | Answer::Half(reply) => {
             let body = String::from_utf8_lossy(&reply.body);
             let status = reply.status.as_u16();
             match texts(&body, "Code").first() {
@@ -411,10 +390,6 @@ fn describe(answer: &Answer) -> String {
     }
 }
 
-fn is_read(action: &str) -> bool {
-    action.starts_with("Describe") || action.starts_with("Get")
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no holder panics")
 }

@@ -6,11 +6,14 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
+use futures_util::stream;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Bytes, Frame, Incoming};
 use hyper::header::HeaderMap;
 use hyper::service::service_fn;
 use hyper::{Method, Response, StatusCode};
@@ -32,6 +35,8 @@ pub struct Request {
 #[derive(Debug, Clone)]
 pub enum Answer {
     Reply(Reply),
+    /// Announces the whole body, sends half of it and closes the connection.
+    Half(Reply),
     /// Closes the connection without a word.
     Close,
     /// Keeps the connection open and silent.
@@ -62,6 +67,7 @@ pub type Handler = Arc<dyn Fn(Request) -> Answering + Send + Sync>;
 pub struct Server {
     pub address: SocketAddr,
     accepting: JoinHandle<()>,
+    accepted: Arc<AtomicUsize>,
 }
 
 impl Server {
@@ -69,8 +75,18 @@ impl Server {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("a socket");
         let address = listener.local_addr().expect("a bound socket");
-        let accepting = runtime().spawn(accept(listener, handler));
-        Server { address, accepting }
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let accepting = runtime().spawn(accept(listener, handler, Arc::clone(&accepted)));
+        Server {
+            address,
+            accepting,
+            accepted,
+        }
+    }
+
+    /// How many connections were accepted so far.
+    pub fn connections(&self) -> usize {
+        self.accepted.load(Ordering::Relaxed)
     }
 
     pub fn url(&self) -> String {
@@ -84,13 +100,14 @@ impl Drop for Server {
     }
 }
 
-async fn accept(listener: std::net::TcpListener, handler: Handler) {
+async fn accept(listener: std::net::TcpListener, handler: Handler, accepted: Arc<AtomicUsize>) {
     let listener = TcpListener::from_std(listener).expect("inside the runtime");
     let mut connections = JoinSet::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             return;
         };
+        accepted.fetch_add(1, Ordering::Relaxed);
         let handler = Arc::clone(&handler);
         connections.spawn(async move {
             let service = service_fn(|request| serve(Arc::clone(&handler), request));
@@ -106,7 +123,7 @@ async fn accept(listener: std::net::TcpListener, handler: Handler) {
 async fn serve(
     handler: Handler,
     request: hyper::Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Closed> {
+) -> Result<Response<BoxBody<Bytes, Closed>>, Closed> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Closed)?.to_bytes();
     let request = Request {
@@ -119,13 +136,28 @@ async fn serve(
         Answer::Close => Err(Closed),
         Answer::Hang => match std::future::pending::<Infallible>().await {},
         Answer::Reply(reply) => {
-            let mut response = Response::builder().status(reply.status);
-            for (name, value) in reply.headers {
-                response = response.header(name, value);
-            }
-            Ok(response.body(Full::new(reply.body)).expect("a response"))
+            let body = Full::new(reply.body.clone());
+            Ok(response(
+                &reply,
+                body.map_err(|never| match never {}).boxed(),
+            ))
+        }
+        Answer::Half(mut reply) => {
+            let (length, half) = (reply.body.len(), reply.body.len() / 2);
+            reply.headers.push(("content-length", length.to_string()));
+            let half = Frame::data(reply.body.slice(..half));
+            let body = StreamBody::new(stream::iter([Ok(half), Err(Closed)]));
+            Ok(response(&reply, body.boxed()))
         }
     }
+}
+
+fn response(reply: &Reply, body: BoxBody<Bytes, Closed>) -> Response<BoxBody<Bytes, Closed>> {
+    let mut response = Response::builder().status(reply.status);
+    for (name, value) in &reply.headers {
+        response = response.header(*name, value);
+    }
+    response.body(body).expect("a response")
 }
 
 /// Makes hyper close the connection.
@@ -152,15 +184,20 @@ pub async fn post(
     send(to, Method::POST, "/", &headers, body).await
 }
 
-/// A request without a body to `http://ADDRESS/PATH`: the status and the body.
+/// A request without a body to `http://ADDRESS/PATH`: the status and the body, or 0 and why there
+/// is no answer.
 pub fn request(method: &str, url: &str, headers: &[(&'static str, String)]) -> (u16, String) {
     let rest = url.strip_prefix("http://").expect("plain HTTP");
     let (address, path) = rest.split_at(rest.find('/').expect("a path"));
     let to = address.parse().expect("an address");
     let method = method.parse().expect("a method");
-    let reply = block_on(send(to, method, path, headers, Bytes::new())).expect("an answer");
-    let body = String::from_utf8_lossy(&reply.body).into_owned();
-    (reply.status.as_u16(), body)
+    match block_on(send(to, method, path, headers, Bytes::new())) {
+        Ok(reply) => {
+            let body = String::from_utf8_lossy(&reply.body).into_owned();
+            (reply.status.as_u16(), body)
+        }
+        Err(error) => (0, error),
+    }
 }
 
 async fn send(

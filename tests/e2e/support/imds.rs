@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use hyper::Method;
 
+use super::dates::http_date;
 use super::http::{Answer, Handler, Reply, Request, Server};
 
 const TOKEN_HEADER: &str = "x-aws-ec2-metadata-token";
@@ -16,10 +17,16 @@ const TOKEN_PATH: &str = "/latest/api/token";
 /// How the service fails a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImdsFault {
-    /// With this status: 401, 403, 404, 503.
+    /// With this status: 401, 403, 404, 429, 503.
     Status(u16),
     /// Takes the request and never answers, as behind a hop limit of 1.
     Hang,
+    /// Closes the connection without a word.
+    Close,
+    /// Breaks off in the middle of the value.
+    Half,
+    /// 200 with this text, whatever the path.
+    Text(&'static str),
 }
 
 /// How often something happens.
@@ -48,14 +55,19 @@ pub struct Imds {
     shared: Arc<Mutex<Shared>>,
 }
 
+/// A value at the time that the service believes it is.
+type Value = Box<dyn Fn(SystemTime) -> String + Send>;
+
 #[derive(Default)]
 struct Shared {
-    values: BTreeMap<String, String>,
+    values: BTreeMap<String, Value>,
     /// By the beginning of the path.
     faults: Vec<(String, ImdsFault, Times)>,
     tokens: BTreeMap<String, Instant>,
     issued: u64,
     requests: Vec<String>,
+    /// How far the machine's clock is behind the service's.
+    ahead: Duration,
 }
 
 impl Imds {
@@ -101,8 +113,29 @@ impl Imds {
 
     /// Puts a value at `/latest/<path>`.
     pub fn set(&self, path: &str, value: &str) {
+        let value = value.to_owned();
+        self.compute(path, move |_| value.clone());
+    }
+
+    /// Puts a value there that depends on when it is read.
+    pub fn compute(&self, path: &str, value: impl Fn(SystemTime) -> String + Send + 'static) {
         let path = format!("/latest/{path}");
-        self.lock().values.insert(path, value.to_owned());
+        self.lock().values.insert(path, Box::new(value));
+    }
+
+    /// Takes a value away: 404 from now on.
+    pub fn withdraw(&self, path: &str) {
+        self.lock().values.remove(&format!("/latest/{path}"));
+    }
+
+    /// The machine's clock is wrong: the service's is so far ahead of it.
+    pub fn clock_ahead(&self, by: Duration) {
+        self.lock().ahead = by;
+    }
+
+    /// The time that the service believes it is.
+    pub fn now(&self) -> SystemTime {
+        SystemTime::now() + self.lock().ahead
     }
 
     /// Shows the instance's group, as instance tags in metadata do when they are switched on.
@@ -116,6 +149,11 @@ impl Imds {
         self.lock().faults.push((path, fault, times));
     }
 
+    /// All faults are over.
+    pub fn heal(&self) {
+        self.lock().faults.clear();
+    }
+
     /// Every token given out so far is worth nothing any more.
     pub fn expire_tokens(&self) {
         self.lock().tokens.clear();
@@ -124,6 +162,18 @@ impl Imds {
     /// `METHOD path -> answer`, in order.
     pub fn requests(&self) -> Vec<String> {
         self.lock().requests.clone()
+    }
+
+    /// How often `/latest/<path>` was asked for.
+    pub fn count(&self, path: &str) -> usize {
+        let asked = format!(" /latest/{path} -> ");
+        let requests = self.requests();
+        requests.iter().filter(|it| it.contains(&asked)).count()
+    }
+
+    /// How many connections clients have opened so far.
+    pub fn connections(&self) -> usize {
+        self.server.connections()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Shared> {
@@ -141,17 +191,26 @@ impl Shared {
         let answer = match fault {
             Some((_, fault, times)) => {
                 times.take();
-                match fault {
-                    ImdsFault::Status(status) => plain(*status, ""),
+                match *fault {
+                    ImdsFault::Status(status) => plain(status, ""),
                     ImdsFault::Hang => Answer::Hang,
+                    ImdsFault::Close => Answer::Close,
+                    ImdsFault::Text(text) => plain(200, text),
+                    ImdsFault::Half => match self.value(request) {
+                        Answer::Reply(reply) => Answer::Half(reply),
+                        other => other,
+                    },
                 }
             }
             None if path == TOKEN_PATH => self.token(request),
             None => self.value(request),
         };
+        let answer = self.dated(answer);
         let said = match &answer {
             Answer::Reply(reply) => reply.status.as_u16().to_string(),
-            other => format!("{other:?}"),
+            Answer::Half(_) => "half of it".to_owned(),
+            Answer::Close => "connection closed".to_owned(),
+            Answer::Hang => "silence".to_owned(),
         };
         self.requests
             .push(format!("{} {path} -> {said}", request.method));
@@ -188,9 +247,18 @@ impl Shared {
             return plain(405, "");
         }
         match self.values.get(&request.path) {
-            Some(value) => plain(200, value),
+            Some(value) => plain(200, &value(SystemTime::now() + self.ahead)),
             None => plain(404, ""),
         }
+    }
+
+    fn dated(&self, answer: Answer) -> Answer {
+        let Answer::Reply(mut reply) = answer else {
+            return answer;
+        };
+        let date = http_date(SystemTime::now() + self.ahead);
+        reply.headers.push(("date", date));
+        Answer::Reply(reply)
     }
 }
 

@@ -8,13 +8,25 @@ mod agent;
 mod clockout;
 #[cfg(feature = "aws")]
 mod cloud;
+mod dates;
+#[cfg(feature = "aws")]
+mod group;
+#[cfg(feature = "aws")]
+mod hooks;
+#[cfg(feature = "aws")]
+mod hooks_tests;
 pub mod http;
 mod imds;
+mod imds_notices;
 mod init;
 #[cfg(feature = "aws")]
 pub mod moto;
 #[cfg(feature = "aws")]
+mod passages;
+#[cfg(feature = "aws")]
 mod rules;
+#[cfg(feature = "aws")]
+mod scaling;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -30,8 +42,13 @@ use tempfile::TempDir;
 pub use agent::Agent;
 pub use clockout::{Clockout, Output};
 #[cfg(feature = "aws")]
-pub use cloud::{Call, Cloud, Fault, Group};
+pub use cloud::{Call, Cloud, Fault};
+#[cfg(feature = "aws")]
+pub use group::Group;
+#[cfg(feature = "aws")]
+pub use hooks::{Hook, Way};
 pub use imds::{Imds, ImdsFault, Times};
+pub use imds_notices::{Event, MAINTENANCE, REBALANCE, SPOT, TARGET};
 pub use init::Exit;
 use init::{Start, init};
 

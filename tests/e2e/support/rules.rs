@@ -2,7 +2,8 @@
 //!
 //! Codes and texts are those that users of the two APIs quote in their bug reports.
 
-use super::cloud::{Call, Members, group_of};
+use super::cloud::Call;
+use super::group::{Members, group_of};
 use super::http::{Answer, Reply};
 use super::imds::Times;
 use super::moto::Service;
@@ -21,8 +22,8 @@ pub enum Refusal {
         code: String,
         message: String,
     },
-    /// A success that shows the past.
-    Stale(String),
+    /// A success.
+    Success(String),
 }
 
 impl Refusal {
@@ -34,7 +35,7 @@ impl Refusal {
         }
     }
 
-    fn validation(message: String) -> Refusal {
+    pub fn validation(message: String) -> Refusal {
         Refusal::new(400, "ValidationError", &message)
     }
 
@@ -87,6 +88,17 @@ impl Refusal {
         }
     }
 
+    pub fn expired(service: Service) -> Refusal {
+        match service {
+            Service::AutoScaling => Refusal::new(
+                403,
+                "ExpiredToken",
+                "The security token included in the request is expired",
+            ),
+            Service::Ec2 => Refusal::new(400, "RequestExpired", "Request has expired."),
+        }
+    }
+
     pub fn unsigned() -> Refusal {
         let message = "Request must contain either a valid (registered) AWS access key ID or X.509 \
                        certificate.";
@@ -98,10 +110,14 @@ impl Refusal {
         Refusal::new(400, "InvalidAction", &message)
     }
 
+    pub fn is_success(&self) -> bool {
+        matches!(self, Refusal::Success(_))
+    }
+
     /// As the query API of this service writes it.
     pub fn answer(self, service: Service) -> Answer {
         let (status, code, message) = match self {
-            Refusal::Stale(body) => return Answer::Reply(Reply::new(200, "text/xml", body)),
+            Refusal::Success(body) => return Answer::Reply(Reply::new(200, "text/xml", body)),
             Refusal::Error {
                 status,
                 code,
@@ -137,6 +153,12 @@ pub async fn refusal(call: &Call, leaving: Option<Leaving>) -> Option<Refusal> {
         }
         ("TerminateInstanceInAutoScalingGroup", _, Some(instance)) => {
             terminate(call, instance).await
+        }
+        ("SetInstanceProtection", Some(group), Some(instance)) => {
+            set_protection(group, instance).await
+        }
+        ("DescribeLifecycleHooks", Some(group), _) if Members::of(group).await.is_none() => {
+            Some(no_group())
         }
         ("SetDesiredCapacity", Some(group), _) => set_desired(call, group).await,
         ("DescribeAutoScalingInstances", _, Some(instance)) => {
@@ -191,6 +213,18 @@ async fn terminate(call: &Call, instance: &str) -> Option<Refusal> {
     })
 }
 
+async fn set_protection(group: &str, instance: &str) -> Option<Refusal> {
+    let Some(members) = Members::of(group).await else {
+        return Some(no_group());
+    };
+    let member = members.instances.iter().any(|id| id == instance);
+    (!member).then(|| {
+        Refusal::validation(format!(
+            "The instance {instance} is not part of Auto Scaling group {group}."
+        ))
+    })
+}
+
 async fn set_desired(call: &Call, group: &str) -> Option<Refusal> {
     let Some(Members { min, max, .. }) = Members::of(group).await else {
         return Some(no_group());
@@ -212,17 +246,43 @@ fn no_group() -> Refusal {
 }
 
 fn stale_instance(instance: &str, leaving: Leaving) -> Refusal {
-    let state = leaving.state;
-    Refusal::Stale(format!(
-        "<DescribeAutoScalingInstancesResponse \
-         xmlns=\"http://autoscaling.amazonaws.com/doc/2011-01-01/\">\
-         <DescribeAutoScalingInstancesResult><AutoScalingInstances><member>\
-         <InstanceId>{instance}</InstanceId><AutoScalingGroupName>left</AutoScalingGroupName>\
+    let shown = instance_shown(instance, "left", leaving.state);
+    let list = format!("<AutoScalingInstances>{shown}</AutoScalingInstances>");
+    result("DescribeAutoScalingInstances", &list)
+}
+
+/// A member of the list that `DescribeAutoScalingInstances` answers.
+pub fn instance_shown(instance: &str, group: &str, state: &str) -> String {
+    format!(
+        "<member><InstanceId>{instance}</InstanceId>\
+         <AutoScalingGroupName>{group}</AutoScalingGroupName>\
          <AvailabilityZone>us-east-1a</AvailabilityZone><LifecycleState>{state}</LifecycleState>\
          <HealthStatus>HEALTHY</HealthStatus><ProtectedFromScaleIn>false</ProtectedFromScaleIn>\
-         </member></AutoScalingInstances></DescribeAutoScalingInstancesResult>\
-         <ResponseMetadata><RequestId>1</RequestId></ResponseMetadata>\
-         </DescribeAutoScalingInstancesResponse>"
+         </member>"
+    )
+}
+
+/// Auto Scaling has begun what was asked for.
+pub fn begun(action: &str, group: &str) -> Refusal {
+    let activity = format!(
+        "<Activity><ActivityId>e9b7b7a2</ActivityId>\
+         <AutoScalingGroupName>{group}</AutoScalingGroupName><Cause>At the request of a user.</Cause>\
+         <StartTime>2026-01-01T00:00:00Z</StartTime><StatusCode>InProgress</StatusCode></Activity>"
+    );
+    result(action, &activity)
+}
+
+/// Auto Scaling's success without further words.
+pub fn empty(action: &str) -> Refusal {
+    result(action, "")
+}
+
+/// Auto Scaling's success with this inside.
+pub fn result(action: &str, inside: &str) -> Refusal {
+    Refusal::Success(format!(
+        "<{action}Response xmlns=\"http://autoscaling.amazonaws.com/doc/2011-01-01/\">\
+         <{action}Result>{inside}</{action}Result>\
+         <ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></{action}Response>"
     ))
 }
 
