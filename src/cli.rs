@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use serde::Deserialize;
 
 use crate::config::{DurationLimit, JobLimit, LogFormat, Time};
-use crate::instance::Mode;
+use crate::instance::{Mode, OnRebalance, Protect};
 use crate::lifecycle::{Outcome, Reason};
 use crate::presets::Stream;
 
@@ -223,6 +223,38 @@ pub struct RunOptions {
     /// Leave the group when the drain begins, so that it can grow at once.
     #[arg(long, env = "CLOCKOUT_DETACH_EARLY", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub detach_early: Option<bool>,
+
+    /// Whether a spot machine that may be taken away soon leaves by itself [default: ignore].
+    #[arg(
+        long,
+        env = "CLOCKOUT_ON_REBALANCE",
+        value_name = "ignore|after-job|now"
+    )]
+    pub on_rebalance: Option<OnRebalance>,
+
+    /// A younger machine does not leave for a rebalance recommendation [default: 30m].
+    #[arg(long, env = "CLOCKOUT_REBALANCE_MIN_AGE", value_name = "DURATION")]
+    pub rebalance_min_age: Option<Time>,
+
+    /// Cancel running jobs this long before the machine is taken away [default: 20s].
+    #[arg(long, env = "CLOCKOUT_CANCEL_BEFORE", value_name = "DURATION")]
+    pub cancel_before: Option<Time>,
+
+    /// How often the metadata service is asked for notices [default: 5s].
+    #[arg(long, env = "CLOCKOUT_NOTICE_INTERVAL", value_name = "DURATION")]
+    pub notice_interval: Option<Time>,
+
+    /// Keep the group from choosing this machine when it shrinks [default: off].
+    #[arg(long, env = "CLOCKOUT_PROTECT", value_name = "busy|always|off")]
+    pub protect: Option<Protect>,
+
+    /// The group's launch hook to complete when the agent is ready [default: found].
+    #[arg(long, env = "CLOCKOUT_LAUNCH_HOOK", value_name = "NAME")]
+    pub launch_hook: Option<String>,
+
+    /// The group's termination hook to keep until the jobs have ended [default: found].
+    #[arg(long, env = "CLOCKOUT_TERMINATE_HOOK", value_name = "NAME")]
+    pub terminate_hook: Option<String>,
 
     /// What powers this machine off [default: systemctl poweroff, else reboot(2)].
     #[arg(long, env = "CLOCKOUT_POWEROFF_COMMAND", value_name = "COMMAND")]

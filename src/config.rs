@@ -14,7 +14,7 @@ use tracing::warn;
 use crate::agent::User;
 use crate::cli::{RunOptions, Words};
 use crate::exit::Usage;
-use crate::instance::Mode;
+use crate::instance::{HookNames, Mode, NoticePolicy, Protect};
 use crate::lifecycle::{Limit, Limits};
 use crate::presets::{self, Launch, Preset};
 use crate::toml_error;
@@ -38,6 +38,10 @@ pub struct Config {
     pub slots_known: bool,
     pub user: Option<User>,
     pub retire: Retire,
+    pub notices: NoticePolicy,
+    pub protect: Protect,
+    /// The group's hooks that are ours, where somebody said so.
+    pub hooks: HookNames,
     pub state_dir: PathBuf,
     pub socket: PathBuf,
 }
@@ -89,6 +93,13 @@ pub fn gather(given: &RunOptions) -> Result<RunOptions, Usage> {
         user,
         retire,
         detach_early,
+        on_rebalance,
+        rebalance_min_age,
+        cancel_before,
+        notice_interval,
+        protect,
+        launch_hook,
+        terminate_hook,
         poweroff_command,
         before_retire,
         hook_timeout,
@@ -152,6 +163,7 @@ impl Config {
         }
         let limits = limits(&options);
         check_max_jobs(limits.max_jobs, launch.slots)?;
+        let notices = notices(&options);
         let user = options.user.as_deref().map(User::lookup).transpose();
         Ok(Config {
             user: user.map_err(|error| Usage(format!("--user: {error}")))?,
@@ -171,6 +183,12 @@ impl Config {
                     .hook_timeout
                     .map_or(Duration::from_secs(60), |t| t.0),
                 dry_run: options.dry_run.unwrap_or(false),
+            },
+            notices,
+            protect: options.protect.unwrap_or_default(),
+            hooks: HookNames {
+                launch: options.launch_hook,
+                terminate: options.terminate_hook,
             },
             state_dir: options.state_dir.unwrap_or_else(default_state_dir),
             socket: options.socket.unwrap_or_else(default_socket),
@@ -197,6 +215,17 @@ pub fn limits(options: &RunOptions) -> Limits {
         max_lifetime: or(options.max_lifetime, Limit::Never),
         boot_timeout: or(options.boot_timeout, minutes(5)),
         drain_timeout: or(options.drain_timeout, minutes(60)),
+    }
+}
+
+fn notices(options: &RunOptions) -> NoticePolicy {
+    let usual = NoticePolicy::default();
+    let or = |value: Option<Time>, default| value.map_or(default, |time| time.0);
+    NoticePolicy {
+        on_rebalance: options.on_rebalance.unwrap_or(usual.on_rebalance),
+        rebalance_min_age: or(options.rebalance_min_age, usual.rebalance_min_age),
+        cancel_before: or(options.cancel_before, usual.cancel_before),
+        interval: or(options.notice_interval, usual.interval),
     }
 }
 

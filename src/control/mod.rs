@@ -20,7 +20,9 @@ use crate::lifecycle::{AgentIndex, Outcome};
 pub use client::{Reporter, drain, status};
 pub use server::{Incoming, Reply, Server};
 pub use socket::BindError;
-pub use status::{AgentStatus, InstanceStatus, JobStatus, LimitStatus, Next, State, StatusReport};
+pub use status::{
+    AgentStatus, InstanceStatus, JobStatus, LimitStatus, Next, NoticeStatus, State, StatusReport,
+};
 
 /// In bytes, newline included.
 pub const LONGEST_REQUEST: usize = 4096;

@@ -26,6 +26,9 @@ pub struct StatusReport {
     /// This machine, where it is one of a cloud's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<InstanceStatus>,
+    /// What the machine was told of its end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<NoticeStatus>,
     /// How the machine will end: `detach`, `terminate`, `poweroff`, `exit`.
     pub retire: String,
     pub uptime_seconds: u64,
@@ -34,6 +37,8 @@ pub struct StatusReport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
+    /// In a warm pool, or about to learn that it is not.
+    Parked,
     Starting,
     Idle,
     Busy,
@@ -89,6 +94,19 @@ pub struct InstanceStatus {
     pub group: Option<String>,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoticeStatus {
+    /// What a machine that acts on it retires for.
+    pub kind: Reason,
+    /// The metadata service's own word, such as `terminate`.
+    pub what: String,
+    /// Until the machine is taken away; 0 when that has begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_seconds: Option<u64>,
+    /// Otherwise the machine works on in spite of it.
+    pub acted_on: bool,
+}
+
 impl From<&Limits> for LimitStatus {
     fn from(limits: &Limits) -> Self {
         let time = |limit: Limit<Duration>| {
@@ -113,6 +131,7 @@ impl From<&Limits> for LimitStatus {
 impl State {
     pub fn as_str(self) -> &'static str {
         match self {
+            State::Parked => "parked",
             State::Starting => "starting",
             State::Idle => "idle",
             State::Busy => "busy",
@@ -159,6 +178,21 @@ impl fmt::Display for StatusReport {
                 writeln!(f, "next      {what} in {}", seconds(*in_seconds))?;
             }
             None => writeln!(f, "next      nothing is due")?,
+        }
+        for notice in &self.notices {
+            write!(f, "notice    {}: {}", notice.kind, notice.what)?;
+            if let Some(left) = notice.in_seconds {
+                write!(f, ", in {}", seconds(left))?;
+            }
+            writeln!(
+                f,
+                "{}",
+                if notice.acted_on {
+                    ""
+                } else {
+                    ", not acted on"
+                }
+            )?;
         }
         for agent in &self.agents {
             write!(f, "agent {:<3} {}", agent.index, agent.state)?;
@@ -239,6 +273,12 @@ pub(super) mod tests {
                 id: "i-0abc".to_owned(),
                 group: Some("ci-linux".to_owned()),
             }),
+            notices: vec![NoticeStatus {
+                kind: Reason::Maintenance,
+                what: "instance-reboot".to_owned(),
+                in_seconds: Some(86400),
+                acted_on: true,
+            }],
             retire: "detach".to_owned(),
             uptime_seconds: 3723,
         }
@@ -251,6 +291,7 @@ pub(super) mod tests {
             "idle for 2m 10s: no agent has a job\n\
              jobs      3 started, 0 running, 2 passed, 1 failed\n\
              next      retire for idle in 7m 50s\n\
+             notice    maintenance: instance-reboot, in 1day\n\
              agent 1   ready, pid 4242, 0 running\n\
              limits    max-jobs 10, idle-timeout 10m, max-lifetime never, boot-timeout 5m, \
              drain-timeout 1h30m\n\

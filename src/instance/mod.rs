@@ -26,11 +26,6 @@ mod left;
 mod mode;
 #[cfg(not(feature = "aws"))]
 mod no_aws;
-#[expect(unused_imports, reason = "the supervisor's next change uses it")]
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the supervisor's next change uses it")
-)]
 pub mod notices;
 mod policy;
 mod position;
@@ -45,30 +40,28 @@ mod rung;
 #[cfg(feature = "aws")]
 mod tls;
 mod verdict;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the supervisor's next change uses it")
-)]
 mod watcher;
 #[cfg(test)]
 mod watcher_tests;
 
+pub use api::{ActionResult, ApiError, Call, Cloud, Reply};
 #[cfg(feature = "aws")]
 pub use aws::Clients;
 pub use deadman::{Armed, arm, watchdog_main};
 pub use identify::{identify, is_container, metadata};
-pub use identity::Placement;
-#[expect(unused_imports, reason = "the supervisor's next change uses it")]
+pub use identity::{Identity, Membership, Placement};
 pub use imds::Imds;
 pub use ladder::{climb, detach_early};
 pub use mode::Mode;
 #[cfg(not(feature = "aws"))]
 pub use no_aws::Clients;
-#[expect(unused_imports, reason = "the options' next change uses them")]
-pub use notices::{HookNames, NoticePolicy, OnRebalance, Protect};
+pub use notices::{
+    Answer, Ask, HookFailure, HookNames, Keeper, News, Notice, NoticePolicy, OnRebalance, Protect,
+    ProtectFailure, ProtectTurn, Protector, Reading, Target, Transition, Turn, Warm, Watch, ours,
+};
 pub use position::Position;
 pub use poweroff::{Runner, no_input, power_off};
 pub use record::Work;
 pub use retirement::{Host, LadderOutcome, Plan, Retirement, Timing, longest_climb};
-#[expect(unused_imports, reason = "the supervisor's next change uses them")]
+pub use verdict::{Verdict, classify};
 pub use watcher::{look, watch};

@@ -25,19 +25,11 @@ pub enum Event {
         deadline: Option<Instant>,
     },
     /// The same, but a machine with several slots goes on until one of its jobs has ended.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the supervisor does not hear of notices yet")
-    )]
     DrainAfterJob {
         reason: Reason,
         deadline: Option<Instant>,
     },
     /// The group wants this machine in service, so a parked one begins to work.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the supervisor does not hear of notices yet")
-    )]
     Wake,
     /// A warm pool owns this machine: it neither works nor ends.
     Pooled,

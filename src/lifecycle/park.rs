@@ -48,10 +48,13 @@ impl Lifecycle {
 
     /// The machine is to work.
     pub(super) fn wake(&mut self) {
-        if matches!(self.phase, Phase::Parked { .. }) {
+        let Phase::Parked { pooled } = self.phase else {
+            return;
+        };
+        if pooled {
             self.report(Report::Woken);
-            self.begin_work();
         }
+        self.begin_work();
     }
 
     /// When it begins to work without being told to. A warm pool has all the time it wants.

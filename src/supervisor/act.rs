@@ -42,6 +42,8 @@ impl Supervisor {
                 }
             }
             Report::AgentReady(agent) => {
+                self.notices.look_now();
+                self.hooks.launched();
                 self.take_baseline(agent);
                 self.warn_unarmed(agent);
             }

@@ -2,6 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -13,7 +14,10 @@ use super::retire::{clients_for, find_placement};
 use crate::agent::Process;
 use crate::config::Config;
 use crate::exit::Status;
-use crate::instance::{self, Host, LadderOutcome, Position, Retirement, Runner, Work, climb};
+use crate::instance::{
+    self, Host, Imds, LadderOutcome, Placement, Position, Reading, Retirement, Runner, Target,
+    Warm, Work, climb,
+};
 use crate::lifecycle::{Exit, Reason};
 
 /// `clockout retire`: the ladder alone.
@@ -30,8 +34,17 @@ pub fn retire_now(config: Config, reason: Reason) -> anyhow::Result<Status> {
         .build()
         .context("cannot start the event loop")?;
     let outcome = runtime.block_on(async {
-        let placement = find_placement(machine.plan.mode).await;
-        let clients = clients_for(&placement);
+        let metadata = instance::metadata();
+        let reason = match group_wants(&metadata).await {
+            Some(Target::Warmed(warm)) if warm != Warm::Terminated => {
+                info!("retire.pooled: the group has this machine in its warm pool, where it stays");
+                return LadderOutcome::Exit;
+            }
+            Some(Target::Terminated | Target::Warmed(_)) => Reason::ScaleIn,
+            _ => reason,
+        };
+        let placement = find_placement(machine.plan.mode, &metadata).await;
+        let clients = clients_for(&placement, &config.hooks);
         let retirement = Retirement {
             plan: &machine.plan,
             placement: &placement,
@@ -58,6 +71,16 @@ pub fn retire_now(config: Config, reason: Reason) -> anyhow::Result<Status> {
         LadderOutcome::PoweredOff | LadderOutcome::Exit | LadderOutcome::Pooled => Status::Success,
         LadderOutcome::ReturnToService | LadderOutcome::Stuck => Status::Failure,
     })
+}
+
+/// Where its group wants this machine to be, if it says so. What runs when the system is shut down
+/// must not end a machine that is only being put into the warm pool.
+async fn group_wants(metadata: &Result<Arc<Imds>, Placement>) -> Option<Target> {
+    let imds = metadata.as_ref().ok()?;
+    match instance::look(imds).await.target {
+        Reading::Is(target) => Some(target),
+        Reading::Nothing | Reading::Unknown => None,
+    }
 }
 
 /// The hands of a ladder that has no supervisor: it waits for its own commands.

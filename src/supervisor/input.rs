@@ -2,9 +2,9 @@
 
 use super::commands::Order;
 use super::sample::Sampled;
-use crate::instance::{LadderOutcome, Placement};
+use crate::instance::{LadderOutcome, News, Placement};
 use crate::jobs::Mark;
-use crate::lifecycle::{AgentIndex, DetectorIndex, Observation};
+use crate::lifecycle::{AgentIndex, DetectorIndex, Instant, Observation};
 
 /// From the output threads and the background tasks.
 pub enum Input {
@@ -22,6 +22,12 @@ pub enum Input {
     AdoptedExited(AgentIndex),
     /// What machine this is.
     Placement(Placement),
+    /// The machine has been told something.
+    News(News),
+    /// What the group wants of the machine, or that it is in none, is known.
+    MayWork,
+    /// The group's termination hook waits no longer than this.
+    HookEnds(Instant),
     /// Level detectors answered.
     Sampled(Vec<Sampled>),
     /// Run this command, and tell how it ended.
@@ -32,6 +38,12 @@ pub enum Input {
     CommandOverdue(nix::unistd::Pid),
     /// The ladder has been climbed as far as it goes.
     Ladder(LadderOutcome),
+}
+
+impl From<News> for Input {
+    fn from(news: News) -> Input {
+        Input::News(news)
+    }
 }
 
 /// Detectors in other threads can wait for the supervisor; it never waits for them.

@@ -10,9 +10,12 @@ mod commands;
 mod container;
 mod cordon;
 mod follow;
+mod hooks;
 mod input;
 mod machine;
+mod notices;
 mod output;
+mod protection;
 mod repeat;
 mod report;
 mod retire;
@@ -48,9 +51,12 @@ use crate::presets::{Launch, Seat};
 use clock::Alarm;
 use commands::Commands;
 use container::{Container, Ending};
+use hooks::Hooks;
 use input::{INBOX, Input};
 use machine::Machine;
+use notices::Notices;
 use output::Outputs;
+use protection::Protection;
 use sample::{Probes, Rounds};
 use state::{Found, StateFile};
 
@@ -127,6 +133,9 @@ struct Supervisor {
     /// `None` until it is known, or known that it cannot be.
     placement: watch::Sender<Option<Placement>>,
     machine: Machine,
+    notices: Notices,
+    hooks: Hooks,
+    protection: Protection,
     /// Retirement is near: what it needs is made ready.
     preparing: bool,
     /// It ended without ending the machine.
@@ -232,13 +241,23 @@ impl Supervisor {
             Found::Interrupted(life, processes) => (life.resume(settings.clone(), now), processes),
         };
         let fits = resumed.is_some();
-        let (life, actions) = resumed.unwrap_or_else(|| Lifecycle::new(settings, now));
+        let notices = Notices::new();
+        let (life, actions) = resumed.unwrap_or_else(|| {
+            if notices.gate() {
+                (Lifecycle::parked(settings, now), Vec::new())
+            } else {
+                Lifecycle::new(settings, now)
+            }
+        });
         let spec = setup::spec(&config);
         let mut supervisor = Supervisor {
             tree: Tree::of(&spec),
             hook: config.launch.hook(),
             outputs: Outputs::new(config.preset.clone(), inbox.clone()),
             machine: Machine::new(&config),
+            notices,
+            hooks: Hooks::default(),
+            protection: Protection::default(),
             preparing: false,
             stays: false,
             placement: watch::Sender::new(None),
@@ -275,6 +294,7 @@ impl Supervisor {
             }
             supervisor.drain_strangers(processes);
         }
+        supervisor.watch_notices();
         supervisor.perform(actions);
         supervisor.feed_queued();
         supervisor
@@ -302,6 +322,9 @@ impl Supervisor {
             Input::Cordoned(agent, agreed) => self.feed(Event::Cordoned(agent, agreed)),
             Input::AdoptedExited(agent) => self.agent_ended(agent, Exit::Unknown),
             Input::Placement(placement) => self.placed(placement),
+            Input::News(news) => self.news(news),
+            Input::MayWork => self.may_work(),
+            Input::HookEnds(deadline) => self.hook_ends(deadline),
             Input::Sampled(answers) => self.sampled(answers),
             Input::Run(order) => self.run_command(*order),
             Input::ContainerEnded(agent) => self.container_ended(agent),
@@ -330,6 +353,7 @@ impl Supervisor {
                 self.save();
             }
             self.perform(actions);
+            self.protection.work(self.life.running() > 0);
         }
     }
 
@@ -367,6 +391,8 @@ impl Supervisor {
                     // It is the machine's shutdown, which must not wait for us.
                     self.feed(Event::Retired);
                 } else {
+                    // A machine that is shut down into its warm pool is to come back.
+                    self.stays |= self.is_parked() && self.notices.is_pooled();
                     self.feed(Event::Interrupt);
                 }
             }

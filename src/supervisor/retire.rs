@@ -11,10 +11,10 @@ use super::input::Input;
 use super::machine::Hands;
 use super::{Supervisor, clock};
 use crate::instance::{
-    self, Clients, HookNames, Host, LadderOutcome, Mode, Placement, Retirement, Work, climb,
-    identify, longest_climb,
+    self, Clients, HookNames, Host, Imds, LadderOutcome, Mode, Notice, Placement, Retirement,
+    Transition, Work, climb, identify, longest_climb,
 };
-use crate::lifecycle::{Event, Phase, Reason};
+use crate::lifecycle::{Event, Instant, Phase, Reason};
 
 /// How long retirement waits to learn what machine this is.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -28,9 +28,10 @@ impl Supervisor {
     pub(super) fn find_placement(&self) {
         let inbox = self.inbox.clone();
         let mode = self.config.retire.mode;
+        let metadata = self.notices.metadata.clone();
         tokio::spawn(async move {
             loop {
-                let placement = find_placement(mode).await;
+                let placement = find_placement(mode, &metadata).await;
                 let known = placement != Placement::Unknown || mode == Mode::PowerOff;
                 if inbox.send(Input::Placement(placement)).await.is_err() || known {
                     return;
@@ -45,8 +46,7 @@ impl Supervisor {
             self.feed(Event::PassThrough);
         }
         if let Some(identity) = placement.identity() {
-            self.machine.clients =
-                Clients::new(&identity.region, HookNames::default()).map(Arc::new);
+            self.machine.clients = clients_for(&placement, &self.config.hooks);
             let here = identity.instance_id.as_str().to_owned();
             let unfinished = self.unfinished.take();
             if let Some((_, reason)) = unfinished.filter(|(instance, _)| *instance == here) {
@@ -56,6 +56,11 @@ impl Supervisor {
             }
         }
         self.placement.send_replace(Some(placement));
+        self.keep_hook(Transition::Launching);
+        if self.life.reason() == Some(Reason::ScaleIn) {
+            self.keep_hook(Transition::Terminating);
+        }
+        self.protect();
         if self.preparing {
             self.prepare_clients();
         }
@@ -105,22 +110,24 @@ impl Supervisor {
         let mut hands = self.hands();
         let mut placement = self.placement.subscribe();
         let clients = self.machine.clients.clone();
+        let hooks = self.config.hooks.clone();
+        let told = self.told();
         let work = self.work();
         self.machine.early = Some(tokio::spawn(async move {
             let placement = known(&mut placement).await;
             let plan = hands.plan.clone();
             let found = hands.shared.position();
-            let clients = clients.or_else(|| clients_for(&placement));
+            let clients = clients.or_else(|| clients_for(&placement, &hooks));
             let retirement = Retirement {
                 plan: &plan,
                 placement: &placement,
                 cloud: clients.as_deref(),
                 reason,
                 work,
-                launch_pending: false,
-                pooled: false,
-                ends: None,
-                notices: &[],
+                launch_pending: told.launch_pending,
+                pooled: told.pooled,
+                ends: told.ends,
+                notices: &told.notices,
             };
             instance::detach_early(&retirement, found, &mut hands).await;
         }));
@@ -128,10 +135,13 @@ impl Supervisor {
 
     /// Climbs the ladder, and tells how far.
     pub(super) fn retire(&mut self, reason: Reason) {
+        self.protection.stop();
         let mut hands = self.hands();
         let mut placement = self.placement.subscribe();
         let clients = self.machine.clients.clone();
         let early = self.machine.early.take();
+        let hooks = self.config.hooks.clone();
+        let told = self.told();
         let work = self.work();
         tokio::spawn(async move {
             if let Some(early) = early {
@@ -143,17 +153,17 @@ impl Supervisor {
                 Mode::PowerOff | Mode::Exit => Placement::Unknown,
                 _ => known(&mut placement).await,
             };
-            let clients = clients.or_else(|| clients_for(&placement));
+            let clients = clients.or_else(|| clients_for(&placement, &hooks));
             let retirement = Retirement {
                 plan: &plan,
                 placement: &placement,
                 cloud: clients.as_deref(),
                 reason,
                 work,
-                launch_pending: false,
-                pooled: false,
-                ends: None,
-                notices: &[],
+                launch_pending: told.launch_pending,
+                pooled: told.pooled,
+                ends: told.ends,
+                notices: &told.notices,
             };
             loop {
                 let found = hands.shared.position();
@@ -171,7 +181,7 @@ impl Supervisor {
         match outcome {
             LadderOutcome::PoweredOff => self.feed(Event::Retired),
             LadderOutcome::ReturnToService => self.feed(Event::AtMinimum),
-            LadderOutcome::Pooled => self.feed(Event::Pooled),
+            LadderOutcome::Pooled => self.pooled(),
             LadderOutcome::Exit => {
                 self.stays = true;
                 self.feed(Event::Retired);
@@ -187,6 +197,7 @@ impl Supervisor {
     pub(super) fn returned_to_service(&mut self) {
         self.preparing = false;
         self.disarm_dead_man();
+        self.protect();
     }
 
     pub(super) fn disarm_dead_man(&self) {
@@ -210,6 +221,15 @@ impl Supervisor {
         });
     }
 
+    fn told(&self) -> Told {
+        Told {
+            launch_pending: self.hooks.is_launching(),
+            pooled: self.notices.is_pooled(),
+            ends: self.notices.ends,
+            notices: self.notices.heard.clone(),
+        }
+    }
+
     fn work(&self) -> Work {
         Work {
             started: self.life.started(),
@@ -226,8 +246,19 @@ impl Supervisor {
     }
 }
 
+/// What a retirement must know of what the machine was told; see [`Retirement`].
+struct Told {
+    launch_pending: bool,
+    pooled: bool,
+    ends: Option<Instant>,
+    notices: Vec<Notice>,
+}
+
 /// What machine is to be ended.
-pub(super) async fn find_placement(mode: Mode) -> Placement {
+pub(super) async fn find_placement(
+    mode: Mode,
+    metadata: &Result<Arc<Imds>, Placement>,
+) -> Placement {
     match mode {
         // Nothing depends on it.
         Mode::PowerOff | Mode::Exit => Placement::Unknown,
@@ -236,16 +267,16 @@ pub(super) async fn find_placement(mode: Mode) -> Placement {
             info!("instance.container: there is no machine to end, only this container");
             Placement::NotOnEc2
         }
-        Mode::Auto | Mode::Detach | Mode::Terminate => match instance::metadata() {
-            Ok(imds) => identify(&imds, PATIENCE).await,
-            Err(placement) => placement,
+        Mode::Auto | Mode::Detach | Mode::Terminate => match metadata {
+            Ok(imds) => identify(imds, PATIENCE).await,
+            Err(placement) => placement.clone(),
         },
     }
 }
 
-pub(super) fn clients_for(placement: &Placement) -> Option<Arc<Clients>> {
+pub(super) fn clients_for(placement: &Placement, hooks: &HookNames) -> Option<Arc<Clients>> {
     let region = &placement.identity()?.region;
-    Clients::new(region, HookNames::default()).map(Arc::new)
+    Clients::new(region, hooks.clone()).map(Arc::new)
 }
 
 /// What machine this is, as soon as that is known.

@@ -11,7 +11,8 @@ pub fn state(life: &Lifecycle) -> State {
     match life.phase() {
         Phase::Working if life.running() > 0 => State::Busy,
         Phase::Working if life.idle_since().is_some() => State::Idle,
-        Phase::Parked { .. } | Phase::Working => State::Starting,
+        Phase::Working => State::Starting,
+        Phase::Parked { .. } => State::Parked,
         Phase::Draining { .. } => State::Draining,
         Phase::Sweeping { .. } | Phase::Retiring { .. } => State::Retiring,
         Phase::Gone { .. } => State::Gone,
@@ -49,6 +50,7 @@ impl Supervisor {
                     id: identity.instance_id.to_string(),
                     group: identity.group().map(ToString::to_string),
                 }),
+            notices: self.notices.status(now),
             retire: self.config.retire.mode.to_string(),
             uptime_seconds: now.since(life.born()).as_secs(),
         }

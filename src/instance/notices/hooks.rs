@@ -9,6 +9,16 @@ pub enum Transition {
     Terminating,
 }
 
+impl Transition {
+    /// For the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Transition::Launching => "launching",
+            Transition::Terminating => "terminating",
+        }
+    }
+}
+
 /// One hook of the group (Auto Scaling `DescribeLifecycleHooks`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hook {

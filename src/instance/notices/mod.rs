@@ -33,7 +33,6 @@ pub use keeper::{Answer, Ask, HookFailure, Keeper, Turn};
 pub use policy::{NoticePolicy, OnRebalance};
 pub use protect::{Protect, ProtectFailure, ProtectTurn, Protector};
 pub use watch::{News, Notice, Watch};
-pub use words::{
-    Clock, EventState, Maintenance, MaintenanceCode, Reading, Round, SpotAction, SpotKind, Target,
-    Warm,
-};
+pub use words::{Clock, Reading, Round, Target, Warm};
+#[cfg(test)]
+pub use words::{EventState, Maintenance, MaintenanceCode, SpotAction, SpotKind};
