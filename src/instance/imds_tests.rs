@@ -1,8 +1,13 @@
 //! The client against a small service over real HTTP.
 
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use hyper::StatusCode;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::imds::{Imds, ImdsError};
 use super::imds_testing::{Fault, start};
@@ -28,6 +33,52 @@ async fn one_token_and_one_connection_serve_many_requests() {
     }
     let service = service.lock();
     assert_eq!((service.tokens, service.connections), (1, 1));
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_in_parts_does_not_cost_its_connection() {
+    let (imds, connections) = dribbling().await;
+    // As the watcher does: what `block_on` runs itself comes after all tasks, the pool's included.
+    let asking = tokio::spawn(async move {
+        for _ in 0..10 {
+            assert_eq!(imds.get(ID).await.expect("answered").as_deref(), Some("x"));
+        }
+    });
+    asking.await.expect("no panic");
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
+}
+
+/// A service that says `x` to everything, after the head of its answer.
+async fn dribbling() -> (Imds, Arc<AtomicU32>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let connections = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&connections);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            counter.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(dribble(stream));
+        }
+    });
+    let imds = Imds::new(&format!("http://{address}")).expect("a client");
+    (imds, connections)
+}
+
+async fn dribble(stream: TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let (read, mut write) = stream.into_split();
+    let mut lines = BufReader::new(read).lines();
+    while let Some(line) = lines.next_line().await? {
+        if line.is_empty() {
+            write
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n")
+                .await?;
+            // Long enough that the head is read alone.
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            write.write_all(b"x").await?;
+        }
+    }
+    Ok(())
 }
 
 #[tokio::test]
