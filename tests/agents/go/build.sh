@@ -1,7 +1,8 @@
 #!/bin/sh
-# `build.sh OUTDIR` builds the real CI agents that are written in Go, and the fake servers that
-# speak their protocols. Each directory here with a go.mod is a module of its own, so that each
-# agent gets the dependencies of its release; it builds the `tool` lines of its go.mod:
+# `build.sh OUTDIR` builds the real CI agents that are written in Go, the fake servers that speak
+# their protocols, and AWS's mock of the instance metadata service. Each directory here with a
+# go.mod is a module of its own, so that each program gets the dependencies of its release; it
+# builds the `tool` lines of its go.mod:
 #     tool PACKAGE // NAME
 # What was built from the same sources is left alone. Needs go 1.26; takes minutes the first time.
 set -eu
