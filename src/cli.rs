@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use serde::Deserialize;
 
 use crate::config::{DurationLimit, JobLimit, LogFormat, Time};
+use crate::iam::{Account, SelfTerminate};
 use crate::instance::{Mode, OnRebalance, Protect};
 use crate::lifecycle::{Outcome, Reason};
 use crate::presets::Stream;
@@ -61,6 +62,14 @@ pub enum Command {
         reason: Reason,
         #[command(flatten)]
         options: Box<RunOptions>,
+    },
+    /// Print the least IAM policy for this configuration, and the reasons on standard error.
+    #[command(args_conflicts_with_subcommands = true)]
+    Policy {
+        #[command(subcommand)]
+        command: Option<PolicyCommand>,
+        #[command(flatten)]
+        run: PolicyRun,
     },
     /// The built-in agent presets, and those in /etc/clockout/presets.
     Preset {
@@ -130,6 +139,49 @@ pub struct SocketArg {
     /// The supervisor's control socket.
     #[arg(long, env = "CLOCKOUT_SOCKET", value_name = "PATH")]
     pub socket: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+pub enum PolicyCommand {
+    /// Print that of a machine that runs agents; without a word, this is what is done.
+    Run(PolicyRun),
+}
+
+#[derive(Args)]
+pub struct PolicyRun {
+    #[command(flatten)]
+    pub options: Box<RunOptions>,
+    #[command(flatten)]
+    pub wanted: PolicyOptions,
+    /// Print the policy and the reasons as one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a policy is narrowed by, beside the configuration.
+#[derive(Args)]
+pub struct PolicyOptions {
+    /// The Auto Scaling group [default: this instance's].
+    #[arg(long, value_name = "NAME")]
+    pub group: Option<String>,
+    /// The machine is in no group.
+    #[arg(long, conflicts_with_all = ["group", "no_hooks"])]
+    pub no_group: bool,
+    /// The group has no lifecycle hooks.
+    #[arg(long)]
+    pub no_hooks: bool,
+    /// The region [default: this instance's].
+    #[arg(long, value_name = "REGION")]
+    pub region: Option<String>,
+    /// The account [default: this instance's].
+    #[arg(long, value_name = "ID")]
+    pub account: Option<Account>,
+    /// How the policy says that an instance may terminate itself only [default: documented].
+    #[arg(long, value_name = "documented|aws-arn")]
+    pub self_terminate: Option<SelfTerminate>,
+    /// Allow what `clockout doctor` reads beside.
+    #[arg(long)]
+    pub for_doctor: bool,
 }
 
 #[derive(Subcommand)]

@@ -9,6 +9,7 @@ mod cli;
 mod config;
 mod control;
 mod exit;
+mod iam;
 mod instance;
 mod jobs;
 mod lifecycle;
@@ -23,7 +24,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use cli::{Cli, Command, JobCall, JobCommand, PresetCommand, SocketArg};
+use cli::{Cli, Command, JobCall, JobCommand, PolicyCommand, PresetCommand, SocketArg};
 use config::{Config, Logging, default_socket, gather};
 use control::Reporter;
 use exit::{Status, Usage};
@@ -67,6 +68,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<Status> {
         } => {
             control::drain(&path(socket), deadline.map(|time| time.0), wait)?;
             Ok(Status::Success)
+        }
+        Command::Policy { command, run } => {
+            let run = command.map_or(run, |PolicyCommand::Run(run)| run);
+            iam::policy(&gather(&run.options)?, run.wanted, run.json)
         }
         Command::Preset { command } => preset(command),
         Command::InternalDeadman {

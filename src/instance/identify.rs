@@ -13,8 +13,10 @@ use super::identity::{GroupName, Identity, InstanceId, Membership, Placement};
 use super::imds::{Imds, ImdsError};
 use super::notices::HookNames;
 
-const GROUP_TAG: &str = "meta-data/tags/instance/aws:autoscaling:groupName";
-const TAGS: &str = "meta-data/tags/instance/";
+/// The instance's Auto Scaling group, where instance tags are in the metadata.
+pub const GROUP_TAG: &str = "meta-data/tags/instance/aws:autoscaling:groupName";
+/// There where instance tags are in the metadata.
+pub const INSTANCE_TAGS: &str = "meta-data/tags/instance/";
 /// A fleet that boots asks all at once, and both services throttle.
 const BACKOFF: Duration = Duration::from_millis(500);
 const BACKOFF_CAP: Duration = Duration::from_secs(5);
@@ -88,7 +90,9 @@ async fn membership(imds: &Imds, identity: &Identity) -> Membership {
     match imds.get(GROUP_TAG).await {
         Ok(Some(group)) => return Membership::In(GroupName::new(group.trim())),
         // Where the tags are listed, a tag that is not there does not exist.
-        Ok(None) if matches!(imds.get(TAGS).await, Ok(Some(_))) => return Membership::None,
+        Ok(None) if matches!(imds.get(INSTANCE_TAGS).await, Ok(Some(_))) => {
+            return Membership::None;
+        }
         Ok(None) => debug!("instance.tags_hidden: InstanceMetadataTags is off"),
         Err(error) => warn!(%error, "instance.tags_unknown"),
     }

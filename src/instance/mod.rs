@@ -48,7 +48,7 @@ pub use api::{ActionResult, ApiError, Call, Cloud, Reply};
 #[cfg(feature = "aws")]
 pub use aws::Clients;
 pub use deadman::{Armed, arm, watchdog_main};
-pub use identify::{identify, is_container, metadata};
+pub use identify::{GROUP_TAG, identify, is_container, metadata};
 pub use identity::{Identity, Membership, Placement};
 pub use imds::Imds;
 pub use ladder::{climb, detach_early};
