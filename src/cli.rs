@@ -63,6 +63,14 @@ pub enum Command {
         #[command(flatten)]
         options: Box<RunOptions>,
     },
+    /// Check this machine, its group and its permissions: one line each, with the fix.
+    #[command(args_conflicts_with_subcommands = true)]
+    Doctor {
+        #[command(subcommand)]
+        command: Option<DoctorCommand>,
+        #[command(flatten)]
+        run: DoctorRun,
+    },
     /// Print the least IAM policy for this configuration, and the reasons on standard error.
     #[command(args_conflicts_with_subcommands = true)]
     Policy {
@@ -139,6 +147,24 @@ pub struct SocketArg {
     /// The supervisor's control socket.
     #[arg(long, env = "CLOCKOUT_SOCKET", value_name = "PATH")]
     pub socket: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+pub enum DoctorCommand {
+    /// Check a machine that runs agents; without a word, this is what is done.
+    Run(DoctorRun),
+}
+
+#[derive(Args)]
+pub struct DoctorRun {
+    #[command(flatten)]
+    pub options: Box<RunOptions>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// The agent that `run` would start, to check it too.
+    #[arg(last = true, value_name = "AGENT")]
+    pub agent: Vec<OsString>,
 }
 
 #[derive(Subcommand)]

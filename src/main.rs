@@ -8,6 +8,7 @@ mod agent;
 mod cli;
 mod config;
 mod control;
+mod doctor;
 mod exit;
 mod iam;
 mod instance;
@@ -24,7 +25,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use cli::{Cli, Command, JobCall, JobCommand, PolicyCommand, PresetCommand, SocketArg};
+use cli::{
+    Cli, Command, DoctorCommand, JobCall, JobCommand, PolicyCommand, PresetCommand, SocketArg,
+};
 use config::{Config, Logging, default_socket, gather};
 use control::Reporter;
 use exit::{Status, Usage};
@@ -68,6 +71,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<Status> {
         } => {
             control::drain(&path(socket), deadline.map(|time| time.0), wait)?;
             Ok(Status::Success)
+        }
+        Command::Doctor { command, run } => {
+            let run = command.map_or(run, |DoctorCommand::Run(run)| run);
+            doctor::doctor(gather(&run.options)?, run.agent, run.json)
         }
         Command::Policy { command, run } => {
             let run = command.map_or(run, |PolicyCommand::Run(run)| run);

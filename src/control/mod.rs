@@ -19,7 +19,7 @@ use crate::lifecycle::{AgentIndex, Outcome};
 
 pub use client::{Reporter, drain, status};
 pub use server::{Incoming, Reply, Server};
-pub use socket::BindError;
+pub use socket::{BindError, SocketState, socket_state};
 pub use status::{
     AgentStatus, InstanceStatus, JobStatus, LimitStatus, Next, NoticeStatus, State, StatusReport,
 };

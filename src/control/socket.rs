@@ -33,6 +33,27 @@ pub enum BindError {
     Io { path: PathBuf, error: io::Error },
 }
 
+/// What stands where the socket is to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SocketState {
+    /// Nothing, or what a supervisor that was killed left behind.
+    Free,
+    /// A supervisor listens there.
+    Taken,
+}
+
+/// Looks, and makes nothing.
+pub fn socket_state(path: &Path) -> Result<SocketState, BindError> {
+    check_length(path)?;
+    match path.symlink_metadata() {
+        Ok(there) if !there.file_type().is_socket() => Err(BindError::NoSocket {
+            path: path.to_owned(),
+        }),
+        Ok(_) if UnixStream::connect(path).is_ok() => Ok(SocketState::Taken),
+        _ => Ok(SocketState::Free),
+    }
+}
+
 /// A listening socket file, removed when dropped if it is still the same.
 #[derive(Debug)]
 pub struct SocketFile {
@@ -45,13 +66,7 @@ pub struct SocketFile {
 
 /// Makes the socket. Everybody may connect: rights go by who connected, not by the file's mode.
 pub fn bind(path: &Path) -> Result<(SocketFile, UnixListener), BindError> {
-    let length = path.as_os_str().len();
-    if length > LONGEST_PATH {
-        return Err(BindError::TooLong {
-            path: path.to_owned(),
-            length,
-        });
-    }
+    check_length(path)?;
     let failed = |error| BindError::Io {
         path: path.to_owned(),
         error,
@@ -76,6 +91,16 @@ pub fn bind(path: &Path) -> Result<(SocketFile, UnixListener), BindError> {
         },
         listener,
     ))
+}
+
+fn check_length(path: &Path) -> Result<(), BindError> {
+    match path.as_os_str().len() {
+        0..=LONGEST_PATH => Ok(()),
+        length => Err(BindError::TooLong {
+            path: path.to_owned(),
+            length,
+        }),
+    }
 }
 
 fn lock(path: &Path) -> Result<Flock<File>, BindError> {
@@ -161,7 +186,9 @@ mod tests {
         let path = dir.path().join("s");
         drop(UnixListener::bind(&path).expect("bound"));
         assert!(path.exists(), "std leaves it behind");
+        assert_eq!(socket_state(&path).expect("stale"), SocketState::Free);
         let first = bind(&path).expect("replaced");
+        assert_eq!(socket_state(&path).expect("alive"), SocketState::Taken);
         assert!(matches!(bind(&path), Err(BindError::Taken { .. })));
         drop(first);
 
@@ -176,6 +203,10 @@ mod tests {
         let path = dir.path().join("s");
         std::fs::write(&path, "precious").expect("written");
         assert!(matches!(bind(&path), Err(BindError::NoSocket { .. })));
+        assert!(matches!(
+            socket_state(&path),
+            Err(BindError::NoSocket { .. })
+        ));
         assert_eq!(std::fs::read(&path).expect("still there"), b"precious");
     }
 

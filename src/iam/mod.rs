@@ -21,8 +21,9 @@ use crate::cli::{PolicyOptions, RunOptions};
 use crate::exit::Status;
 use crate::instance::{GROUP_TAG, metadata};
 
+pub use action::Action;
 pub use document::SelfTerminate;
-use needs::Features;
+pub use needs::{Features, Need};
 pub use place::Account;
 
 use document::document;

@@ -2,13 +2,6 @@
 
 // In builds without it nobody answers.
 #![cfg_attr(not(feature = "aws"), allow(dead_code))]
-#![cfg_attr(
-    feature = "aws",
-    expect(
-        dead_code,
-        reason = "the ladder's and the supervisor's next changes use it"
-    )
-)]
 
 use std::future::Future;
 

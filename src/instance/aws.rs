@@ -134,6 +134,12 @@ impl Clients {
         Ok(Reply::Done)
     }
 
+    /// The SDK's clients, for what is no [`Call`].
+    pub async fn sdk(&self) -> (&aws_sdk_autoscaling::Client, &aws_sdk_ec2::Client) {
+        let made = self.made().await;
+        (&made.autoscaling, &made.ec2)
+    }
+
     async fn made(&self) -> &Made {
         self.made.get_or_init(|| make(self.region.clone())).await
     }
@@ -201,7 +207,8 @@ impl Cloud for Clients {
     }
 }
 
-fn explain<E>(error: SdkError<E, HttpResponse>) -> ApiError
+/// What an error of the SDK's means.
+pub fn explain<E>(error: SdkError<E, HttpResponse>) -> ApiError
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {

@@ -78,6 +78,11 @@ impl Imds {
             .filter(|url| !url.is_empty())
     }
 
+    /// Without a slash at the end.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
     pub(super) fn new(endpoint: &str) -> Option<Imds> {
         let http = Client::builder()
             // The service is never behind a proxy, and refuses requests that came through one.

@@ -46,9 +46,11 @@ mod watcher_tests;
 
 pub use api::{ActionResult, ApiError, Call, Cloud, Reply};
 #[cfg(feature = "aws")]
-pub use aws::Clients;
+pub use aws::{Clients, explain};
 pub use deadman::{Armed, arm, watchdog_main};
-pub use identify::{GROUP_TAG, identify, is_container, metadata};
+pub use identify::{GROUP_TAG, INSTANCE_TAGS, identify, is_container, metadata};
+#[cfg(feature = "aws")]
+pub use identity::{GroupName, InstanceId};
 pub use identity::{Identity, Membership, Placement};
 pub use imds::Imds;
 pub use ladder::{climb, detach_early};
@@ -60,7 +62,7 @@ pub use notices::{
     ProtectFailure, ProtectTurn, Protector, Reading, Target, Transition, Turn, Warm, Watch, ours,
 };
 pub use position::Position;
-pub use poweroff::{Runner, no_input, power_off};
+pub use poweroff::{Runner, has_systemd, no_input, power_off};
 pub use record::Work;
 pub use retirement::{Host, LadderOutcome, Plan, Retirement, Timing, longest_climb};
 pub use verdict::{Verdict, classify};

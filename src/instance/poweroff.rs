@@ -61,7 +61,7 @@ pub async fn power_off(runner: &mut impl Runner, command: Option<&[String]>) -> 
 }
 
 /// sd_booted(3).
-pub(super) fn has_systemd() -> bool {
+pub fn has_systemd() -> bool {
     Path::new("/run/systemd/system").is_dir()
 }
 

@@ -15,6 +15,8 @@ mod bed_imds;
 mod bed_scaling;
 mod control;
 #[cfg(feature = "aws")]
+mod doctor;
+#[cfg(feature = "aws")]
 mod iam_policy;
 #[cfg(feature = "aws")]
 mod kill9;
