@@ -13,7 +13,11 @@ mod episode;
 mod hooks;
 mod keeper;
 #[cfg(test)]
+mod keeper_properties;
+#[cfg(test)]
 mod keeper_tests;
+#[cfg(test)]
+mod keeper_world;
 pub mod parse;
 mod policy;
 mod protect;
@@ -22,6 +26,8 @@ mod protect_tests;
 mod retry;
 mod standing;
 mod watch;
+#[cfg(test)]
+mod watch_properties;
 #[cfg(test)]
 mod watch_tests;
 mod words;
