@@ -251,9 +251,6 @@ async fn text(path: &str, mut answer: Response) -> Result<String, ImdsError> {
         }
         bytes.extend_from_slice(&chunk);
     }
-    // The connection goes back into the pool in a task of its own, which wants to run before the
-    // next request looks there: that one would open another.
-    tokio::task::yield_now().await;
     // The connection goes back into the pool in a task of its own, which has to run before the next
     // request looks there: that would open another one.
     tokio::task::yield_now().await;

@@ -42,13 +42,14 @@ async fn an_answer_that_comes_in_parts_does_not_cost_its_connection() {
     let asking = tokio::spawn(async move {
         for _ in 0..10 {
             assert_eq!(imds.get(ID).await.expect("answered").as_deref(), Some("x"));
+            assert_eq!(imds.get("none").await.expect("answered"), None);
         }
     });
     asking.await.expect("no panic");
     assert_eq!(connections.load(Ordering::Relaxed), 1);
 }
 
-/// A service that says `x` to everything, after the head of its answer.
+/// A service that says `x` to everything, after the head of its answer; of `none` it says so.
 async fn dribbling() -> (Imds, Arc<AtomicU32>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
@@ -68,11 +69,15 @@ async fn dribble(stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let (read, mut write) = stream.into_split();
     let mut lines = BufReader::new(read).lines();
+    let mut status = "200 OK";
     while let Some(line) = lines.next_line().await? {
+        if line.starts_with("GET /latest/none ") {
+            status = "404 Not Found";
+        }
         if line.is_empty() {
-            write
-                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n")
-                .await?;
+            let status = std::mem::replace(&mut status, "200 OK");
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: 1\r\n\r\n");
+            write.write_all(head.as_bytes()).await?;
             // Long enough that the head is read alone.
             tokio::time::sleep(Duration::from_millis(2)).await;
             write.write_all(b"x").await?;

@@ -249,9 +249,6 @@ impl Keeper {
             }
             Standing::Early => {
                 self.alive = now;
-                if self.finished {
-                    self.act();
-                }
                 self.again(now);
             }
         }

@@ -7,7 +7,6 @@ use proptest::sample::select;
 
 use super::keeper_world::*;
 use super::*;
-use crate::lifecycle::Instant;
 
 fn transition() -> impl Strategy<Value = Transition> {
     select(vec![Transition::Launching, Transition::Terminating])
