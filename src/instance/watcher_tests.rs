@@ -148,21 +148,16 @@ async fn all_but(broken: &str, fault: Fault) {
 
 #[tokio::test]
 async fn a_service_in_trouble_gets_one_request_a_round() {
-    let bed = Bed::start(NEVER, |service| {
-        for path in PATHS {
-            service.lock().fails(path, Fault::Status(503));
-        }
-    })
-    .await;
-    for times in 1..=3 {
-        for path in PATHS {
-            bed.service.asked(path, times).await;
-            bed.poke.notify_one();
-        }
-    }
-    bed.service.asked(SPOT, 4).await;
-    let asked = bed.service.lock().asked.len();
-    assert_eq!(asked, 1 + 3 * PATHS.len() + 1, "with the token's request");
+    let (imds, service) = start().await;
+    service.lock().fails(SPOT, Fault::Status(503));
+    let rules = Watch::new(NoticePolicy::default(), Instant::default());
+    let (inbox, news) = mpsc::channel::<News>(1);
+    let watching = tokio::spawn(watch(Arc::new(imds), rules, Arc::default(), inbox));
+    service.asked(SPOT, 1).await;
+    // It ends with its look, and would have asked for the rest by then.
+    drop(news);
+    watching.await.expect("it ends");
+    assert_eq!(service.lock().asked, ["api/token", SPOT]);
 }
 
 #[tokio::test]
