@@ -21,6 +21,10 @@ mod imds_testing;
 mod imds_tests;
 mod ladder;
 #[cfg(test)]
+mod ladder_notices_tests;
+#[cfg(test)]
+mod ladder_testing;
+#[cfg(test)]
 mod ladder_tests;
 mod left;
 mod mode;

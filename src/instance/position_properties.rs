@@ -26,6 +26,8 @@ enum Turn {
         done: bool,
     },
     TooLate,
+    /// It works as AWS does, and the rung's time is used up.
+    LastTry,
 }
 
 fn turns() -> impl Strategy<Value = Vec<Turn>> {
@@ -143,8 +145,6 @@ proptest! {
         let (mut stayed, mut pooled) = (false, false);
         for round in 0.. {
             prop_assert!(round < 200, "it must end");
-            let stored = serde_json::to_string(&position).expect("stored");
-            position = serde_json::from_str(&stored).expect("restored");
             let step = position.next(leave);
             let Step::Call(call) = step else {
                 match step {
@@ -164,13 +164,7 @@ proptest! {
                 prop_assert!(world.going, "completed before the group wants it out");
             }
             let sending = position.sending(call);
-            let answer = match turns.next() {
-                None => match world.carry_out(call) {
-                    // The rung's budget is finite, too.
-                    Answer::Failed(verdict) if !verdict.is_final() => Answer::TooLate(verdict),
-                    answer => answer,
-                },
-                Some(turn) => match turn {
+            let answer = match turns.next().unwrap_or(Turn::LastTry) {
                 Turn::Works => world.carry_out(call),
                 // AWS's own judgement of a group's size comes with a machine that is in it.
                 Turn::Fails(Verdict::AtMinimum)
@@ -187,11 +181,16 @@ proptest! {
                     if done {
                         world.carry_out(call);
                     }
-                    position = sending;
+                    let stored = serde_json::to_string(&sending).expect("stored");
+                    position = serde_json::from_str(&stored).expect("restored");
                     continue;
                 }
                 Turn::TooLate => Answer::TooLate(Verdict::Ambiguous),
-            }};
+                Turn::LastTry => match world.carry_out(call) {
+                    Answer::Failed(verdict) if !verdict.is_final() => Answer::TooLate(verdict),
+                    answer => answer,
+                },
+            };
             position.answered(step, answer, leave);
         }
         prop_assert!(world.desired_taken <= 1, "decremented {} times", world.desired_taken);

@@ -114,21 +114,14 @@ mod tests {
     use super::*;
     use crate::instance::api::Call;
     use crate::instance::identity::Placement;
+    use crate::instance::ladder_testing::{Script, plan, retirement};
     use crate::instance::policy;
-    use crate::instance::position::Ground;
-    use crate::instance::retirement::{Plan, Timing};
+    use crate::instance::position_tests::on;
     use crate::lifecycle::Instant;
 
     #[test]
     fn the_record_says_why_and_what_was_done() {
-        let plan = Plan {
-            mode: Mode::Auto,
-            before_retire: Vec::new(),
-            hook_timeout: Duration::from_secs(60),
-            poweroff_command: None,
-            dry_run: false,
-            timing: Timing::default(),
-        };
+        let (plan, cloud) = (plan(), Script::default());
         let placement = Placement::Unknown;
         let notices = [Notice {
             reason: Reason::Spot,
@@ -138,10 +131,6 @@ mod tests {
             acted_on: true,
         }];
         let mut retirement = Retirement {
-            plan: &plan,
-            placement: &placement,
-            cloud: None::<&()>,
-            reason: Reason::MaxJobs,
             work: Work {
                 started: 3,
                 tally: Tally {
@@ -152,20 +141,12 @@ mod tests {
                     ..Tally::default()
                 },
             },
-            launch_pending: false,
-            pooled: false,
-            ends: None,
-            notices: &[],
+            ..retirement(&plan, &placement, &cloud, Reason::MaxJobs)
         };
-        let ground = Ground {
-            mode: plan.mode,
-            placement: &placement,
-            api: true,
-            launch_pending: false,
-        };
+        let ground = on(plan.mode, &placement);
         let mut position = Position::start(ground, policy::leave(retirement.reason));
         position.count(Call::Terminate, Some("UnauthorizedOperation"));
-        let read = |retirement: &Retirement<'_, ()>| -> serde_json::Value {
+        let read = |retirement: &Retirement<'_, Script>| -> serde_json::Value {
             serde_json::from_str(&json(retirement, &position)).expect("JSON")
         };
         let record = read(&retirement);
