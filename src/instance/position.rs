@@ -243,13 +243,10 @@ impl Position {
         let rung = self.rung;
         match answer {
             Answer::Seen(Seen::Retained) => self.step_to(Rung::Terminate),
-            Answer::Seen(Seen::Ending | Seen::StillIn) if rung == Rung::Complete => {
-                // Too early, or another hook of the group holds it: it is tried again.
-                self.doubt = Doubt::None;
-            }
             Answer::Seen(Seen::Leaving | Seen::Pooled) if rung == Rung::Complete => {
                 self.completed(leave);
             }
+            // On the rung Complete: too early, or another hook holds it, so it is tried again.
             Answer::Seen(Seen::Ending | Seen::Leaving) => self.step_to(self.accepted()),
             Answer::Seen(Seen::StillIn | Seen::Pooled) | Answer::Done => self.doubt = Doubt::None,
             Answer::Failed(Verdict::Retry | Verdict::Ambiguous) => {}

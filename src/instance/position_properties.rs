@@ -123,7 +123,7 @@ fn leaves() -> impl Strategy<Value = Leave> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
     fn every_ladder_ends_as_it_should_and_decrements_at_most_once(
