@@ -148,7 +148,7 @@ impl Seen {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     Done,
-    /// Nothing was sent: the instance is in no group, or the group has no such hook of ours.
+    /// Nothing was sent: the instance is in no group, or the group has no such hook.
     Nothing,
     Seen(Seen),
     Hooks(Vec<Hook>),

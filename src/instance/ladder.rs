@@ -209,8 +209,11 @@ impl<'a, C: Cloud, H: Host> Climber<'a, C, H> {
         if call == Call::Look && rung == Rung::TerminateInGroup {
             tokio::time::sleep(timing.look_delay).await;
         }
-        let ends = matches!(call, Call::TerminateInGroup { .. } | Call::Terminate);
-        if ends {
+        let ends = matches!(
+            call,
+            Call::TerminateInGroup { .. } | Call::Complete(..) | Call::Terminate
+        );
+        if ends && self.leave != Leave::Pool {
             self.write_record();
         }
         let (name, decrement) = (call.name(), call.decrements());
@@ -266,8 +269,8 @@ impl<'a, C: Cloud, H: Host> Climber<'a, C, H> {
             Err(ApiError::Unanswered(why.to_owned()))
         });
         if answer == Ok(Reply::Nothing) {
-            info!(call = call.name(), "retire.no_hook: there is none of ours");
-            return Ok(Answer::Done);
+            info!(call = call.name(), "retire.no_hook: the group has none");
+            return Ok(Answer::Nothing);
         }
         let error = answer.as_ref().err();
         self.position.count(call, error.map(|error| error.code()));

@@ -181,7 +181,7 @@ impl Position {
 
     fn group_answered(&mut self, call: Call, answer: Answer, leave: Leave) {
         match answer {
-            Answer::Done | Answer::Seen(_) => self.step_to(self.accepted()),
+            Answer::Done | Answer::Nothing | Answer::Seen(_) => self.step_to(self.accepted()),
             Answer::Failed(verdict) => match verdict {
                 // On its way out because of a scale-in, it may wait for its completion.
                 Verdict::AlreadyLeaving if leave == Leave::Chosen => self.step_to(Rung::Complete),
@@ -248,7 +248,9 @@ impl Position {
             }
             // On the rung Complete: too early, or another hook holds it, so it is tried again.
             Answer::Seen(Seen::Ending | Seen::Leaving) => self.step_to(self.accepted()),
-            Answer::Seen(Seen::StillIn | Seen::Pooled) | Answer::Done => self.doubt = Doubt::None,
+            Answer::Seen(Seen::StillIn | Seen::Pooled) | Answer::Done | Answer::Nothing => {
+                self.doubt = Doubt::None;
+            }
             Answer::Failed(Verdict::Retry | Verdict::Ambiguous) => {}
             Answer::Failed(_) if matches!(rung, Rung::Detach | Rung::Complete) => {
                 self.doubt = Doubt::Blind;
@@ -265,7 +267,9 @@ impl Position {
             // Abandoned twice it is abandoned once.
             Answer::Failed(Verdict::Retry | Verdict::Ambiguous) => {}
             // DetachInstances is refused to an instance that is not in service yet.
-            Answer::Failed(_) | Answer::TooLate(_) => self.step_to(Rung::TerminateInGroup),
+            Answer::Nothing | Answer::Failed(_) | Answer::TooLate(_) => {
+                self.step_to(Rung::TerminateInGroup);
+            }
         }
     }
 
@@ -278,7 +282,8 @@ impl Position {
                 self.doubt = Doubt::Look;
             }
             Answer::Failed(Verdict::NoAction | Verdict::Retry | Verdict::Ambiguous) => {}
-            Answer::Failed(_) | Answer::TooLate(_) => self.not_completed(leave),
+            // No hook at all: the group gives the machine no time, and takes it no time to end.
+            Answer::Nothing | Answer::Failed(_) | Answer::TooLate(_) => self.not_completed(leave),
         }
     }
 
@@ -302,9 +307,10 @@ impl Position {
 
     fn terminate_answered(&mut self, answer: Answer) {
         self.rung = match answer {
-            Answer::Done | Answer::Seen(_) | Answer::Failed(Verdict::AlreadyLeaving) => {
-                Rung::AwaitEnd
-            }
+            Answer::Done
+            | Answer::Nothing
+            | Answer::Seen(_)
+            | Answer::Failed(Verdict::AlreadyLeaving) => Rung::AwaitEnd,
             // Terminating twice does no harm.
             Answer::Failed(Verdict::Retry | Verdict::Ambiguous) => Rung::Terminate,
             Answer::Failed(_) | Answer::TooLate(_) => Rung::PowerOff,

@@ -70,6 +70,8 @@ pub(super) enum Step {
 pub(super) enum Answer {
     /// Accepted, or waited for.
     Done,
+    /// There was nothing to ask for.
+    Nothing,
     Seen(Seen),
     Failed(Verdict),
     /// It failed with this verdict, and the rung's time is used up.

@@ -59,14 +59,12 @@ fn detaching_early_lets_the_group_grow_while_the_job_runs() {
     wait_until("the detach", || !group.members().contains(&instance));
     assert_eq!(agent.count("finished") + agent.count("canceled"), 0);
     assert_eq!(bed.cloud().instance_state(&instance), "running");
-    run.signal(Signal::SIGTERM);
-    wait_until("the second drain signal", || {
-        agent.signals().len() >= 2 || {
-            run.signal(Signal::SIGTERM);
-            std::thread::sleep(Duration::from_millis(100));
-            false
-        }
-    });
+    for heard in 1..=2 {
+        run.signal(Signal::SIGTERM);
+        wait_until("the signal's being heard", || {
+            run.events("signal.received").len() == heard
+        });
+    }
     wait_terminated(&bed, &instance);
     assert_eq!(bed.cloud().decrements(&instance), 1);
 }

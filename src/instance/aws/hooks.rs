@@ -78,6 +78,11 @@ impl Clients {
         result: ActionResult,
     ) -> Result<Reply, ApiError> {
         let (group, names) = self.ours(instance, transition).await?;
+        let hooks = self.hooks(instance).await?;
+        if names.is_empty() && hooks.iter().any(|hook| hook.transition == transition) {
+            // They are for others to complete.
+            return Ok(Reply::Done);
+        }
         let mut answers = Vec::new();
         for name in names {
             let call = self.made().await.autoscaling.complete_lifecycle_action();

@@ -44,8 +44,12 @@ impl Standing {
             return Standing::Past;
         };
         match state {
-            "Terminating:Wait" | "Warmed:Terminating:Wait" => Standing::Waiting,
-            "Warmed:Terminating" => Standing::Early,
+            // The last is that of an instance on its way back into the warm pool (Auto Scaling user
+            // guide, "Use lifecycle hooks with a warm pool").
+            "Terminating:Wait" | "Warmed:Terminating:Wait" | "Warmed:Pending:Wait" => {
+                Standing::Waiting
+            }
+            "Warmed:Terminating" | "Warmed:Pending" => Standing::Early,
             "Terminating:Proceed"
             | "Terminated"
             | "Warmed:Terminating:Proceed"
@@ -79,8 +83,8 @@ mod tests {
             ("Terminated", Past, Going),
             ("Detaching", Past, Past),
             ("Detached", Past, Past),
-            ("Warmed:Pending", Early, Past),
-            ("Warmed:Pending:Wait", Waiting, Past),
+            ("Warmed:Pending", Early, Early),
+            ("Warmed:Pending:Wait", Waiting, Waiting),
             ("Warmed:Pending:Proceed", Past, Past),
             ("Warmed:Stopped", Past, Past),
             ("Warmed:Running", Past, Past),
