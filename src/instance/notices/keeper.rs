@@ -90,8 +90,8 @@ pub struct Keeper {
     retry: Retry,
     /// The work is over.
     finished: bool,
-    /// A heartbeat was accepted.
-    accepted: bool,
+    /// The action was seen: a heartbeat was accepted, or the instance waited.
+    seen: bool,
     /// What was told last is that there is no action.
     refused: bool,
     /// Nobody may look at the state.
@@ -127,7 +127,7 @@ impl Keeper {
             deadline: None,
             retry: Retry::default(),
             finished: false,
-            accepted: false,
+            seen: false,
             refused: false,
             blind: false,
             missing: 0,
@@ -231,6 +231,10 @@ impl Keeper {
                 standing = Standing::Past;
             }
         }
+        // The termination was there, and took it no further than the warm pool.
+        if self.transition == Transition::Terminating && self.seen && state == Some("InService") {
+            standing = Standing::Past;
+        }
         match standing {
             Standing::Past => self.end(),
             Standing::Going => {
@@ -239,6 +243,7 @@ impl Keeper {
                 self.deadline = Some(now);
             }
             Standing::Waiting => {
+                self.seen = true;
                 self.act();
                 if std::mem::take(&mut self.refused) {
                     self.again(now);
@@ -256,7 +261,7 @@ impl Keeper {
 
     fn beaten(&mut self, now: Instant) {
         self.alive = now;
-        self.accepted = true;
+        self.seen = true;
         self.refused = false;
         self.retry = Retry::default();
         // Unless the work must be over by then, it may go on after all.
@@ -275,7 +280,7 @@ impl Keeper {
             return;
         }
         self.missing += 1;
-        if self.accepted || (self.finished && self.missing >= MISSING) {
+        if self.seen || (self.finished && self.missing >= MISSING) {
             return self.end();
         }
         self.again(now);

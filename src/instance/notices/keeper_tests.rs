@@ -150,6 +150,21 @@ fn an_instance_that_was_detached_has_all_the_time() {
 }
 
 #[test]
+fn an_instance_that_is_back_in_service_is_kept_no_longer() {
+    let mut story = Story::new(World::new(Transition::Terminating, 300));
+    story.run(1000);
+    assert!(story.world.is_active(story.now));
+    // It was hibernated into the warm pool and has come back.
+    let now = at(3 * HOUR);
+    let mut keeper = story.keeper;
+    assert_eq!(keeper.next(now), Turn::Ask(Ask::Heartbeat));
+    keeper.told(now, Ask::Heartbeat, Answer::NoAction);
+    keeper.told(now, Ask::State, Answer::State(Some("InService".to_owned())));
+    assert_eq!(keeper.next(now), Turn::Over);
+    assert_eq!(keeper.deadline(), None);
+}
+
+#[test]
 fn a_termination_is_kept_where_the_state_may_not_be_looked_at() {
     let mut world = World::new(Transition::Terminating, 120).begins(30);
     let mut keeper = Keeper::new(Transition::Terminating, MARGIN, at(0));
