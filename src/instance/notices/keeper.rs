@@ -264,7 +264,7 @@ impl Keeper {
         self.seen = true;
         self.refused = false;
         self.retry = Retry::default();
-        // Unless the work must be over by then, it may go on after all.
+        // If it was about to lapse, it is not any more.
         if let (Some(terms), false) = (self.terms, self.stage == Stage::Over) {
             self.deadline = Some(before(terms.cap, self.margin));
         }
