@@ -256,3 +256,55 @@ fn settings(group: &AutoScalingGroup, id: &str) -> Group {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_autoscaling::types::{
+        Instance, InstanceLifecyclePolicy, LifecycleState, RetentionTriggers, SuspendedProcess,
+    };
+
+    #[test]
+    fn a_groups_settings_are_read() {
+        let process = SuspendedProcess::builder()
+            .process_name("AZRebalance")
+            .build();
+        let keep = RetentionAction::Retain;
+        let triggers = RetentionTriggers::builder()
+            .terminate_hook_abandon(keep)
+            .build();
+        let policy = InstanceLifecyclePolicy::builder()
+            .retention_triggers(triggers)
+            .build();
+        let member = Instance::builder()
+            .instance_id("i-2")
+            .lifecycle_state(LifecycleState::PendingWait)
+            .protected_from_scale_in(true)
+            .build();
+        let group = AutoScalingGroup::builder()
+            .min_size(1)
+            .desired_capacity(2)
+            .max_size(3)
+            .availability_zones("a")
+            .availability_zones("b")
+            .suspended_processes(process)
+            .new_instances_protected_from_scale_in(true)
+            .capacity_rebalance(true)
+            .instance_lifecycle_policy(policy)
+            .instances(Instance::builder().instance_id("i-1").build())
+            .instances(member)
+            .build();
+        let read = settings(&group, "i-2");
+        assert_eq!((read.min, read.desired, read.max, read.zones), (1, 2, 3, 2));
+        assert_eq!(read.suspended, ["AZRebalance"]);
+        assert!(read.protects_new && read.rebalances && read.retains && !read.has_warm_pool);
+        let member = read.member.expect("it is in the group");
+        assert_eq!(
+            (member.state.as_str(), member.is_protected),
+            ("Pending:Wait", true)
+        );
+        assert!(settings(&group, "i-3").member.is_none());
+        let plain = settings(&AutoScalingGroup::builder().build(), "i-1");
+        assert!(!plain.protects_new && !plain.rebalances && !plain.retains);
+    }
+}

@@ -17,6 +17,8 @@ mod control;
 #[cfg(feature = "aws")]
 mod doctor;
 #[cfg(feature = "aws")]
+mod doctor_permissions;
+#[cfg(feature = "aws")]
 mod iam_policy;
 #[cfg(feature = "aws")]
 mod kill9;

@@ -31,8 +31,8 @@ impl Miss {
     }
 }
 
-/// IAM has its say before the call is looked at any closer, so that any refusal but its own means
-/// that the call is allowed.
+/// IAM has its say before a service looks at what a call is about, so that a refusal which is about
+/// that means that the call is allowed. One that is about the call's form may come before IAM's.
 pub(super) fn allowed<T>(told: &Told<T>) -> Allowed {
     let miss = match told {
         Ok(_) => return Allowed::Yes,
@@ -43,12 +43,23 @@ pub(super) fn allowed<T>(told: &Told<T>) -> Allowed {
     };
     match classify(error) {
         Verdict::Denied => Allowed::No(reason(error)),
-        Verdict::Retry | Verdict::Ambiguous => Allowed::Unknown(miss.why()),
         Verdict::AtMinimum
         | Verdict::AlreadyLeaving
         | Verdict::NoAction
-        | Verdict::NotInService
-        | Verdict::Refused => Allowed::Yes,
+        | Verdict::NotInService => Allowed::Yes,
+        Verdict::Refused if is_about_the_matter(error) => Allowed::Yes,
+        Verdict::Refused | Verdict::Retry | Verdict::Ambiguous => Allowed::Unknown(miss.why()),
+    }
+}
+
+/// Auto Scaling's one code for everything, but not its words for a parameter of the wrong form
+/// ("1 validation error detected: Value '...' at '...' failed to satisfy constraint").
+fn is_about_the_matter(error: &ApiError) -> bool {
+    match error {
+        ApiError::Service { code, message, .. } => {
+            code == "ValidationError" && !message.contains("validation error detected")
+        }
+        ApiError::Unanswered(_) | ApiError::NotSent(_) => false,
     }
 }
 
@@ -103,7 +114,7 @@ mod tests {
             "No active Lifecycle Action found with instance ID i-0",
             "Instance Id not found - No managed instance found for instance ID i-0",
             "The instance i-0 is not in InService or EnteringStandby or Standby.",
-            "something new",
+            "Something that nobody has quoted yet",
         ];
         for message in yes {
             assert_eq!(
@@ -111,10 +122,14 @@ mod tests {
                 Allowed::Yes
             );
         }
+        let form = "1 validation error detected: Value null at 'instanceId' failed to satisfy";
+        let told = allowed(&service(400, "ValidationError", form));
+        assert!(matches!(told, Allowed::Unknown(_)), "{told:?}");
         for (status, code) in [
             (400, "Throttling"),
             (503, "ServiceUnavailable"),
             (403, "ExpiredToken"),
+            (400, "InvalidAction"),
         ] {
             let told = allowed(&service(status, code, ""));
             assert!(matches!(told, Allowed::Unknown(_)), "{code}: {told:?}");

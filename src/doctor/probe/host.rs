@@ -72,32 +72,41 @@ async fn power_off(subject: &Subject<'_>, until: Instant) -> PowerOff {
     })
 }
 
+/// What, who, why, mode, uid, pid.
+type Lock = (String, String, String, String, u32, u32);
+
 async fn inhibitors(until: Instant) -> Fact<Vec<String>> {
-    /// What, who, why, mode, uid, pid.
-    type Lock = (String, String, String, String, u32, u32);
     if !has_systemd() {
         return Ok(Vec::new());
     }
-    let answer = logind::<(Vec<Lock>,)>("ListInhibitors", until).await;
-    let (locks,) = answer.map_err(Unknown::because)?;
-    let blocks =
-        |lock: &Lock| lock.3 == "block" && lock.0.split(':').any(|what| what == "shutdown");
-    let locks = locks.into_iter().filter(blocks);
-    Ok(locks
-        .map(|(_, who, why, ..)| format!("{who} ({why})"))
-        .collect())
+    let answer = logind("ListInhibitors", until).await;
+    answer.map(blocking).map_err(Unknown::because)
 }
 
 async fn logind<T: for<'de> Deserialize<'de>>(method: &str, until: Instant) -> Result<T, String> {
+    let argv: Vec<_> = LOGIND.into_iter().chain([method]).collect();
+    read_answer(&output(&argv, until).await?)
+}
+
+/// busctl writes the type, and a list of what is returned.
+fn read_answer<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, String> {
     #[derive(Deserialize)]
     struct Answer<T> {
         data: T,
     }
-    let argv: Vec<_> = LOGIND.into_iter().chain([method]).collect();
-    let text = output(&argv, until).await?;
-    let answer: Answer<T> = serde_json::from_str(&text)
-        .map_err(|error| format!("logind's answer cannot be read: {error}"))?;
+    let answer = serde_json::from_str::<Answer<T>>(text);
+    let answer = answer.map_err(|error| format!("logind's answer cannot be read: {error}"))?;
     Ok(answer.data)
+}
+
+/// Those that keep a shutdown from happening, and not only from happening at once.
+fn blocking((locks,): (Vec<Lock>,)) -> Vec<String> {
+    let blocks =
+        |lock: &Lock| lock.3 == "block" && lock.0.split(':').any(|what| what == "shutdown");
+    let locks = locks.into_iter().filter(blocks);
+    locks
+        .map(|(_, who, why, ..)| format!("{who} ({why})"))
+        .collect()
 }
 
 /// CAP_SYS_BOOT, bit 22 (capabilities(7), proc(5)).
@@ -228,6 +237,28 @@ mod tests {
         assert_eq!(find("/etc/passwd".as_ref()), None);
         assert_eq!(find("/".as_ref()), None);
         assert_eq!(find("no-such-program-here".as_ref()), None);
+    }
+
+    #[test]
+    fn only_locks_that_block_a_shutdown_count() {
+        let lock = |what: &str, who: &str, mode: &str| {
+            format!(r#"["{what}","{who}","upgrading","{mode}",0,1]"#)
+        };
+        let locks = [
+            lock("shutdown:sleep", "apt", "block"),
+            lock("sleep:shutdown", "network", "delay"),
+            lock("handle-lid-switch", "desktop", "block"),
+        ];
+        let text = format!(r#"{{"type":"a(ssssuu)","data":[[{}]]}}"#, locks.join(","));
+        assert_eq!(
+            read_answer(&text).map(blocking),
+            Ok(vec!["apt (upgrading)".to_owned()])
+        );
+        let none = r#"{"type":"a(ssssuu)","data":[[]]}"#;
+        assert_eq!(read_answer(none).map(blocking), Ok(vec![]));
+        let word = read_answer::<(String,)>(r#"{"type":"s","data":["challenge"]}"#);
+        assert_eq!(word, Ok(("challenge".to_owned(),)));
+        assert!(read_answer::<(String,)>("Access denied").is_err());
     }
 
     #[test]
