@@ -1,10 +1,9 @@
 //! The machine: which one it is, which group it is in, and how it ends.
 //!
 //! [`identify`] asks the instance metadata service; [`notices`] is what that one says of the
-//! machine's future; [`climb`] is the retirement ladder. What the
-//! ladder does next is decided by pure code ([`Position`], the reason table in `policy.rs`), so
-//! that every refusal of the API can be tested without it. Without the feature `aws` everything
-//! but the API calls is there.
+//! machine's future; [`climb`] is the retirement ladder. What the ladder does next is decided by
+//! pure code ([`Position`], the reason table in `policy.rs`), so that every refusal of the API can
+//! be tested without it. Without the feature `aws` everything but the API calls is there.
 
 mod api;
 #[cfg(feature = "aws")]
