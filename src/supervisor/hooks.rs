@@ -52,6 +52,11 @@ impl Hooks {
         self.launch = None;
     }
 
+    /// The group has the machine back: the next termination is another one.
+    pub fn returned(&mut self) {
+        self.termination = None;
+    }
+
     /// The group waits to hear whether this machine has become good for anything.
     pub fn is_launching(&self) -> bool {
         let pending = |kept: &Kept| kept.pending.load(Ordering::Relaxed);
@@ -96,6 +101,10 @@ impl Supervisor {
 
     /// The group waits no longer than that.
     pub(super) fn hook_ends(&mut self, deadline: Instant) {
+        if self.hooks.termination.is_none() {
+            // Of the last one.
+            return;
+        }
         self.feed(Event::Drain {
             reason: Reason::ScaleIn,
             deadline: Some(deadline),

@@ -208,6 +208,7 @@ impl Supervisor {
 
     /// The group has taken the machine back into its warm pool.
     pub(super) fn pooled(&mut self) {
+        self.hooks.returned();
         self.returned_to_service();
         self.feed(Event::Pooled);
         if !self.notices.is_pooled() {

@@ -88,6 +88,16 @@ fn a_launch_that_was_ready_before_its_hooks_were_known_is_completed() {
 }
 
 #[test]
+fn a_ready_machine_that_may_not_learn_of_hooks_stops_asking() {
+    let denied = Failure::Refused(HookFailure::Denied);
+    let world = World::new(Transition::Launching, 300).fails(0, 100_000, denied);
+    let mut story = Story::new(world);
+    story.finish();
+    assert_eq!(story.run(1000), Turn::Over);
+    assert_eq!(story.asks(), [Ask::Hooks; 5]);
+}
+
+#[test]
 fn a_launch_whose_answer_was_lost_is_asked_about() {
     let world = World::new(Transition::Launching, 300).fails(10, 12, Failure::Lost);
     let mut story = Story::new(world);
