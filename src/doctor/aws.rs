@@ -33,13 +33,16 @@ pub(super) async fn ask(subject: &Subject<'_>, answers: &Answers, until: Instant
         until,
         answers,
     };
-    let (may_terminate, shutdown, termination_protected, hop_limit, (membership, about)) = tokio::join!(
-        asker.may_terminate(),
-        asker.shutdown(),
-        asker.termination_protected(),
-        asker.hop_limit(),
-        asker.membership(subject.features),
-    );
+    let own = async {
+        tokio::join!(
+            asker.may_terminate(),
+            asker.shutdown(),
+            asker.termination_protected(),
+            asker.hop_limit(),
+        )
+    };
+    let (own, (membership, about)) = tokio::join!(own, asker.membership(subject.features));
+    let (may_terminate, shutdown, termination_protected, hop_limit) = own;
     let features = Features {
         grouped: membership != Ok(None),
         ..subject.features

@@ -173,11 +173,20 @@ pub struct Host {
     pub state_dir: Result<(), String>,
     pub socket: SocketPlace,
     /// `--user`, and what is wrong with it.
-    pub user: Option<(String, Result<(), String>)>,
+    pub user: Option<(String, Result<(), UserFault>)>,
     /// Commands of `before_retire` whose programs are not there.
     pub missing_hooks: Vec<String>,
     /// The agent's program.
     pub agent: Option<Result<PathBuf, String>>,
+}
+
+/// Why the agent cannot run as the user that `--user` names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UserFault {
+    /// The user cannot be looked up; says what to do, too.
+    Unknown(String),
+    /// We are neither root nor that user.
+    NotAllowed,
 }
 
 /// How this machine would be powered off.

@@ -112,7 +112,8 @@ fn unkept(case: &Case<'_>, hook: &Hook) -> Finding {
         return Finding::warning(
             HOOKS,
             format!(
-                "launch hook {name}: with --retire {mode} nobody completes it, each launch takes {time}"
+                "launch hook {name}: with --retire {mode} nobody completes it, each launch takes \
+                 {time}"
             ),
             "delete the hook, or use --retire auto",
         );

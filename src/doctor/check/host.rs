@@ -1,7 +1,7 @@
 //! The machine itself: its ends that need no AWS, and what the supervisor needs of it.
 
 use super::{Case, judge, not_checked};
-use crate::doctor::facts::{Polkit, PowerOff, Shutdown, SocketPlace};
+use crate::doctor::facts::{Polkit, PowerOff, Shutdown, SocketPlace, UserFault};
 use crate::doctor::finding::{Finding, Level};
 use crate::instance::Mode;
 
@@ -76,7 +76,8 @@ fn termination(
         )),
         Ok(true) => Some(Finding::warning(
             SHUTDOWN,
-            "termination protection is on: EC2 refuses to terminate the instance, and it powers off",
+            "termination protection is on: EC2 refuses to terminate the instance, and it powers \
+             off",
             FIX,
         )),
         Err(unknown) => Some(not_checked(SHUTDOWN, "termination protection", unknown)),
@@ -195,7 +196,15 @@ fn user(case: &Case<'_>) -> Option<Finding> {
     const TOPIC: &str = "user";
     Some(match &case.facts.host.user {
         Some((name, Ok(()))) => Finding::ok(TOPIC, format!("the agent runs as {name}")),
-        Some((_, Err(what))) => Finding::error(TOPIC, what, "name another with --user"),
+        Some((_, Err(UserFault::Unknown(what)))) => Finding {
+            level: Level::Error,
+            ..Finding::ok(TOPIC, what)
+        },
+        Some((name, Err(UserFault::NotAllowed))) => Finding::error(
+            TOPIC,
+            format!("only root can start the agent as {name}"),
+            "run clockout as root, or leave out --user",
+        ),
         // Root's jobs may do what clockout may.
         None if case.facts.host.is_root => Finding::warning(
             TOPIC,

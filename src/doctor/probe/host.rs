@@ -17,7 +17,7 @@ use super::command::output;
 use crate::agent::User;
 use crate::control::{SocketState, socket_state};
 use crate::doctor::Subject;
-use crate::doctor::facts::{Fact, Host, Polkit, PowerOff, SocketPlace, Unknown};
+use crate::doctor::facts::{Fact, Host, Polkit, PowerOff, SocketPlace, Unknown, UserFault};
 use crate::instance::{has_systemd, is_container};
 
 /// Questions to logind, without a client library (org.freedesktop.login1(5)).
@@ -45,7 +45,8 @@ pub(super) async fn look(subject: &Subject<'_>, until: Instant) -> Host {
         state_dir: writable(&config.state_dir).map_err(|error| error.to_string()),
         socket: socket(&config.socket),
         user: subject.user.map(|name| {
-            let found = User::lookup(name).map_err(|error| error.to_string());
+            let found = User::lookup(name);
+            let found = found.map_err(|error| UserFault::Unknown(error.to_string()));
             (name.to_owned(), found.and_then(|user| become_user(&user)))
         }),
         missing_hooks: missing(&config.retire.before_retire),
@@ -182,11 +183,11 @@ fn socket(path: &Path) -> SocketPlace {
     }
 }
 
-fn become_user(user: &User) -> Result<(), String> {
+fn become_user(user: &User) -> Result<(), UserFault> {
     let own = geteuid();
     match own.is_root() || own == user.uid {
         true => Ok(()),
-        false => Err(format!("only root can start the agent as {}", user.name)),
+        false => Err(UserFault::NotAllowed),
     }
 }
 

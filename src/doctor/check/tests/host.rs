@@ -1,6 +1,7 @@
 //! The machine itself.
 
 use super::*;
+use crate::doctor::facts::UserFault;
 
 #[test]
 fn a_machine_that_only_stops_stays_billed() {
@@ -85,10 +86,16 @@ fn what_the_supervisor_needs_of_the_machine() {
         |facts| facts.host.socket = SocketPlace::Taken,
         &["a supervisor runs here"],
     );
-    let nobody = |facts: &mut Facts| {
-        facts.host.user = Some(("x".to_owned(), Err("there is no user 'x'".to_owned())));
-    };
-    expect(bad("", nobody), Error, "user", &["there is no user 'x'"]);
+    for (fault, words) in [
+        (
+            UserFault::Unknown("there is no user 'x'".to_owned()),
+            "there is no user 'x'",
+        ),
+        (UserFault::NotAllowed, "run clockout as root"),
+    ] {
+        let user = |facts: &mut Facts| facts.host.user = Some(("x".to_owned(), Err(fault)));
+        expect(bad("", user), Error, "user", &[words]);
+    }
     let hook = |facts: &mut Facts| facts.host.missing_hooks = vec!["upload all".to_owned()];
     expect(
         bad("", hook),
