@@ -64,6 +64,8 @@ pub enum Command {
         options: Box<RunOptions>,
     },
     /// Check this machine, its group and its permissions: one line each, with the fix.
+    ///
+    /// Changes nothing. The exit status is 1 when there is an error among the lines.
     #[command(args_conflicts_with_subcommands = true)]
     Doctor {
         #[command(subcommand)]
