@@ -282,7 +282,7 @@ impl TestBed {
             story += &format!("agent {fields}\n");
         }
         if let Some(imds) = &*self.imds.borrow() {
-            story += &format!("--- metadata\n{}\n", imds.requests().join("\n"));
+            story += &format!("--- metadata\n{}\n", counted(&imds.requests()).join("\n"));
         }
         #[cfg(feature = "aws")]
         if let Some(cloud) = &*self.cloud.borrow() {
@@ -353,6 +353,19 @@ pub fn alive(pid: i32) -> bool {
 fn executable(path: &Path, content: &str) {
     fs::write(path, content).expect("a file");
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("a file of ours");
+}
+
+/// Equal lines once, with their number, where they came first.
+fn counted(lines: &[String]) -> Vec<String> {
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for line in lines {
+        match counts.iter_mut().find(|(known, _)| known == line) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((line, 1)),
+        }
+    }
+    let count = |(line, count): &(&str, usize)| format!("{line} ({count} times)");
+    counts.iter().map(count).collect()
 }
 
 fn tail(bytes: &[u8], most: usize) -> &[u8] {
