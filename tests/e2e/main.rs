@@ -23,6 +23,26 @@ mod iam_policy;
 #[cfg(feature = "aws")]
 mod kill9;
 mod max_jobs;
+#[cfg(feature = "aws")]
+mod notices;
+#[cfg(feature = "aws")]
+mod notices_launch;
+#[cfg(feature = "aws")]
+mod notices_maintenance;
+#[cfg(feature = "aws")]
+mod notices_outage;
+#[cfg(feature = "aws")]
+mod notices_pool;
+#[cfg(feature = "aws")]
+mod notices_protect;
+#[cfg(feature = "aws")]
+mod notices_rebalance;
+#[cfg(feature = "aws")]
+mod notices_scale_in;
+#[cfg(feature = "aws")]
+mod notices_spot;
+#[cfg(feature = "aws")]
+mod notices_standby;
 mod presets;
 mod presets_bad_input;
 mod presets_container;

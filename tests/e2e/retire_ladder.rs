@@ -35,7 +35,7 @@ pub const SHRUNK: End = End {
 };
 
 /// The machine is terminated and another one was launched.
-const REPLACED: End = End {
+pub const REPLACED: End = End {
     terminated: true,
     desired: 2,
     launched: 3,
