@@ -150,6 +150,8 @@ pub enum Reply {
     Done,
     /// Nothing was sent: the instance is in no group, or the group has no such hook.
     Nothing,
+    /// Nothing was sent: all of the group's hooks are for others to keep and complete.
+    NotOurs,
     Seen(Seen),
     Hooks(Vec<Hook>),
     /// `None`: Auto Scaling does not list the instance.

@@ -268,17 +268,26 @@ impl<'a, C: Cloud, H: Host> Climber<'a, C, H> {
             let why = "the machine is taken away too soon to wait longer";
             Err(ApiError::Unanswered(why.to_owned()))
         });
-        if answer == Ok(Reply::Nothing) {
-            info!(call = call.name(), "retire.no_hook: the group has none");
-            return Ok(Answer::Nothing);
+        // What was not sent is not counted.
+        match answer {
+            Ok(Reply::Nothing) => {
+                info!(call = call.name(), "retire.no_hook: the group has none");
+                return Ok(Answer::Nothing);
+            }
+            Ok(Reply::NotOurs) => {
+                info!(
+                    call = call.name(),
+                    "retire.not_our_hook: others complete it"
+                );
+                return Ok(Answer::Done);
+            }
+            _ => {}
         }
         let error = answer.as_ref().err();
         self.position.count(call, error.map(|error| error.code()));
         match answer {
-            Ok(Reply::Done | Reply::Nothing | Reply::Hooks(_) | Reply::State(_)) => {
-                Ok(Answer::Done)
-            }
             Ok(Reply::Seen(seen)) => Ok(Answer::Seen(seen)),
+            Ok(_) => Ok(Answer::Done),
             Err(error) => {
                 let verdict = classify(&error);
                 let call = call.name();

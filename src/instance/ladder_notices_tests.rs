@@ -46,6 +46,17 @@ async fn a_scale_in_without_a_hook_of_ours_is_the_groups_affair() {
 }
 
 #[tokio::test]
+async fn hooks_of_others_are_waited_for() {
+    let cloud = Script::new([Ok(Reply::NotOurs)]);
+    let (_, host) = retire(&plan(), &cloud, Reason::ScaleIn, None).await;
+    assert_eq!(host.stored[0].rung(), Rung::AwaitGroup);
+    assert!(
+        host.stored[0].calls.is_empty(),
+        "what was not sent is not counted"
+    );
+}
+
+#[tokio::test]
 async fn a_machine_that_the_group_chose_does_not_change_its_capacity() {
     let (plan, placement, cloud) = (plan(), in_group(), Script::default());
     let chosen = [notice(Reason::ScaleIn)];

@@ -194,7 +194,7 @@ impl Keeping {
                 Answer::Hooks(ours.into_iter().cloned().collect())
             }
             Reply::State(state) => Answer::State(state),
-            Reply::Nothing => Answer::NoAction,
+            Reply::Nothing | Reply::NotOurs => Answer::NoAction,
             Reply::Done | Reply::Seen(_) => Answer::Done,
         }
     }

@@ -78,10 +78,9 @@ impl Clients {
         result: ActionResult,
     ) -> Result<Reply, ApiError> {
         let (group, names) = self.ours(instance, transition).await?;
-        let hooks = self.hooks(instance).await?;
-        if names.is_empty() && hooks.iter().any(|hook| hook.transition == transition) {
-            // They are for others to complete.
-            return Ok(Reply::Done);
+        let mut hooks = self.hooks(instance).await?.into_iter();
+        if names.is_empty() && hooks.any(|hook| hook.transition == transition) {
+            return Ok(Reply::NotOurs);
         }
         let mut answers = Vec::new();
         for name in names {
