@@ -51,6 +51,8 @@ mod presets_quiet;
 mod presets_seen;
 mod presets_steps;
 #[cfg(feature = "aws")]
+mod retire_hooks;
+#[cfg(feature = "aws")]
 mod retire_ladder;
 #[cfg(feature = "aws")]
 mod retire_run;

@@ -1,8 +1,6 @@
 //! `clockout run` on an instance, from its limit to its end: hooks, early detach, the dead-man, the
 //! record, and what a reboot or silent metadata do to it.
 
-use std::time::Duration;
-
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
