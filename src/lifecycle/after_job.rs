@@ -21,6 +21,7 @@ impl Lifecycle {
     /// Drains after the first job that ends. With one slot that is the drain itself: its job
     /// finishes, and no other begins.
     pub(super) fn drain_after_job(&mut self, reason: Reason, deadline: Option<Instant>) {
+        self.condemn(reason);
         let slots = self.settings.agents.saturating_mul(self.settings.slots);
         let several = slots.max(self.running()) > 1;
         if self.phase != Phase::Working || self.running() == 0 || !several {

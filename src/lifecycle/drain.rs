@@ -19,6 +19,7 @@ const POWER_OFF_WATCH: Duration = Duration::from_secs(300);
 impl Lifecycle {
     /// Asked to end the work. While it ends already, the word can only make it sooner.
     pub(super) fn drain(&mut self, reason: Reason, deadline: Option<Instant>) {
+        self.condemn(reason);
         match self.phase {
             // No agent has to be waited for.
             Phase::Parked { .. } => {
@@ -70,6 +71,17 @@ impl Lifecycle {
                 };
             }
             Phase::Sweeping { .. } | Phase::Retiring { .. } | Phase::Gone { .. } => {}
+        }
+    }
+
+    /// Remembers what is going to happen to the machine itself.
+    pub(super) fn condemn(&mut self, reason: Reason) {
+        let condemns = matches!(
+            reason,
+            Reason::Spot | Reason::Maintenance | Reason::Rebalance
+        );
+        if condemns && self.condemned.is_none_or(|old| supersedes(reason, old)) {
+            self.condemned = Some(reason);
         }
     }
 

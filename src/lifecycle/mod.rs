@@ -126,6 +126,8 @@ pub struct Lifecycle {
     interrupts: u32,
     /// It drains when a job ends.
     leaving: Option<Leaving>,
+    /// What is known to be going to happen to the machine itself, whoever else wants it to leave.
+    condemned: Option<Reason>,
     /// Jobs that ran, and that had ended, before the event being handled.
     #[serde(skip)]
     jobs_before: (u32, u32),

@@ -40,6 +40,7 @@ impl Lifecycle {
             just_sampled: false,
             interrupts: 0,
             leaving: None,
+            condemned: None,
             jobs_before: (0, 0),
             latest: None,
             actions: Vec::new(),
@@ -81,6 +82,7 @@ impl Lifecycle {
         self.woken_after = self.started_before;
         self.returns = 0;
         self.interrupts = 0;
+        self.condemned = None;
         let agents = self.settings.agents;
         let working = self.agents_with_a_job_left().unwrap_or(agents);
         self.agents = (1..=agents)
@@ -111,23 +113,27 @@ impl Lifecycle {
     /// A warm pool owns the machine: when it was started for one, or has left service for one.
     pub(super) fn pooled(&mut self) {
         match self.phase {
-            Phase::Parked { pooled: true } => return,
-            // Whoever wanted the machine to end wants it still.
+            Phase::Parked { pooled: false } => {}
             Phase::Retiring {
-                pending: Some(reason),
+                reason,
+                pending,
                 powered_off: false,
                 ..
-            } if reason != Reason::ScaleIn => return self.start_retiring(reason),
-            // Somebody wanted the supervisor to end, and nothing is left to wait for.
-            Phase::Retiring {
-                powered_off: false, ..
-            } if self.interrupts > 0 => return self.shut_down(),
-            Phase::Parked { pooled: false }
-            | Phase::Retiring {
-                powered_off: false, ..
-            } => {}
+            } => {
+                let pending = pending.filter(|pending| *pending != Reason::ScaleIn);
+                let other = pending.or(self.condemned).filter(|other| *other != reason);
+                if let Some(other) = other {
+                    // Out of the pool it would come to the same end, and with a job.
+                    return self.start_retiring(other);
+                }
+                if self.interrupts > 0 {
+                    // Somebody wanted the supervisor to end, and nothing is left to wait for.
+                    return self.shut_down();
+                }
+            }
             // Once it is powering off, a late answer changes nothing.
-            Phase::Retiring { .. }
+            Phase::Parked { .. }
+            | Phase::Retiring { .. }
             | Phase::Working
             | Phase::Draining { .. }
             | Phase::Sweeping { .. }

@@ -170,6 +170,24 @@ fn who_wants_the_machine_to_end_is_not_stopped_by_a_pool() {
     );
 }
 
+/// The group prefers its pool, but EC2 stops the machine in an hour, in whichever state it is.
+#[test]
+fn a_machine_that_is_to_be_taken_away_does_not_wait_for_that_in_a_pool() {
+    one().plays(
+        "
+      0 | new                  -> spawn 1                   ; starting, 300
+      1 | ready 1              ->                           ; idle since 1, 601
+      2 | drain scale-in       -> drain 1, prepare scale-in ; draining scale-in by 3602, 3602
+      3 | after-job maintenance by 4000 ->                  ; draining scale-in by 3602, 3602
+      4 | exit 1 0             -> sweep terminate           ; sweeping scale-in, 6
+      4 | tree-gone            -> retire scale-in           ; retiring scale-in, 7204
+      5 | restart              -> retire scale-in           ; retiring scale-in, 7204
+      6 | pooled               -> retire maintenance        ; retiring maintenance, 7206
+      7 | pooled               ->                           ; pooled
+    ",
+    );
+}
+
 /// Its CI server would give a woken machine no job.
 #[test]
 fn a_cordoned_machine_comes_out_of_the_pool_to_be_replaced() {
