@@ -15,6 +15,8 @@ mod instance;
 mod jobs;
 mod lifecycle;
 mod presets;
+#[cfg(test)]
+mod simulation;
 mod supervisor;
 mod sys;
 mod telemetry;

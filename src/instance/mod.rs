@@ -64,6 +64,8 @@ pub use notices::{
     Answer, Ask, HookFailure, HookNames, Keeper, News, Notice, NoticePolicy, OnRebalance, Protect,
     ProtectFailure, ProtectTurn, Protector, Reading, Target, Transition, Turn, Warm, Watch, ours,
 };
+#[cfg(test)]
+pub use policy::{AtMinimum, Leave, leave};
 pub use position::Position;
 pub use poweroff::{Runner, has_systemd, no_input, power_off};
 pub use record::Work;
