@@ -110,6 +110,8 @@ impl ApiError {
 /// What `DescribeAutoScalingInstances` said of the instance's way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seen {
+    /// Not in service yet.
+    Pending,
     StillIn,
     /// In the warm pool, or past every hook on the way there.
     Pooled,
@@ -131,6 +133,7 @@ impl Seen {
             }
             Some("Warmed:Stopped" | "Warmed:Running" | "Warmed:Hibernated") => Seen::Pooled,
             Some("Warmed:Pending:Proceed") => Seen::Pooled,
+            Some("Pending" | "Pending:Wait" | "Pending:Proceed") => Seen::Pending,
             Some(state) => {
                 let state = state.strip_prefix("Warmed:").unwrap_or(state);
                 match state.strip_prefix("Terminating") {
@@ -173,14 +176,14 @@ mod tests {
 
     #[test]
     fn lifecycle_states_are_an_open_set() {
-        let rows: [(Seen, &[&str]); 5] = [
+        let rows: [(Seen, &[&str]); 6] = [
+            (Seen::Pending, &["Pending", "Pending:Wait"]),
             (
                 Seen::StillIn,
                 &[
                     "InService",
                     "Standby",
                     "EnteringStandby",
-                    "Pending:Wait",
                     "Warmed:Pending",
                     "Warmed:Pending:Wait",
                     "Quarantined",

@@ -28,6 +28,8 @@ enum Doubt {
     None,
     /// Look before anything else.
     Look,
+    /// Refused for not being in service: too early, or leaving. Looking tells.
+    TooEarly,
     /// Looking is not allowed. Only what AWS itself refuses where it is needless may follow:
     /// DetachInstances, CompleteLifecycleAction.
     Blind,
@@ -126,7 +128,9 @@ impl Position {
             rung if leave == Leave::Pool && !matches!(rung, Rung::Complete | Rung::Nothing) => {
                 Step::Pool
             }
-            Rung::Detach | Rung::TerminateInGroup | Rung::Complete if self.doubt == Doubt::Look => {
+            Rung::Detach | Rung::TerminateInGroup | Rung::Complete
+                if matches!(self.doubt, Doubt::Look | Doubt::TooEarly) =>
+            {
                 Step::Call(Call::Look)
             }
             Rung::Abandon => Step::Call(ABANDON),
@@ -155,6 +159,9 @@ impl Position {
     /// Moves on. `step` is what [`Self::next`] said.
     pub(super) fn answered(&mut self, step: Step, answer: Answer, leave: Leave) {
         match step {
+            Step::Call(Call::Look) if self.doubt == Doubt::TooEarly => {
+                self.looked_for_service(answer, leave);
+            }
             Step::Call(Call::Look) => self.looked(answer, leave),
             Step::Call(call @ (Call::Detach { .. } | Call::TerminateInGroup { .. })) => {
                 self.group_answered(call, answer, leave);
@@ -183,17 +190,16 @@ impl Position {
         match answer {
             Answer::Done | Answer::Nothing | Answer::Seen(_) => self.step_to(self.accepted()),
             Answer::Failed(verdict) => match verdict {
-                // On its way out because of a scale-in, it may wait for its completion.
-                Verdict::AlreadyLeaving if leave == Leave::Chosen => self.step_to(Rung::Complete),
-                Verdict::AlreadyLeaving => self.step_to(Rung::Terminate),
+                Verdict::NotInService if call == (Call::Detach { decrement: true }) => {
+                    self.doubt = Doubt::TooEarly;
+                }
+                Verdict::AlreadyLeaving | Verdict::NotInService => self.leaves_already(leave),
                 Verdict::AtMinimum if call.decrements() => self.at_minimum(leave),
                 Verdict::Ambiguous if call.decrements() => self.doubt = Doubt::Look,
                 Verdict::Ambiguous | Verdict::Retry => {}
-                Verdict::AtMinimum
-                | Verdict::Denied
-                | Verdict::Refused
-                | Verdict::NoAction
-                | Verdict::NotInService => self.give_up(),
+                Verdict::AtMinimum | Verdict::Denied | Verdict::Refused | Verdict::NoAction => {
+                    self.give_up()
+                }
             },
             Answer::TooLate(verdict) => {
                 if verdict == Verdict::Ambiguous && call.decrements() {
@@ -211,6 +217,14 @@ impl Position {
             // A termination hook of ours would hold it.
             _ => Rung::Complete,
         }
+    }
+
+    fn leaves_already(&mut self, leave: Leave) {
+        self.step_to(match leave {
+            // On its way out because of a scale-in, it may wait for its completion.
+            Leave::Chosen => Rung::Complete,
+            _ => Rung::Terminate,
+        });
     }
 
     /// The next rung. A doubt leaves only the one that cannot decrement.
@@ -239,6 +253,16 @@ impl Position {
         }
     }
 
+    fn looked_for_service(&mut self, answer: Answer, leave: Leave) {
+        match answer {
+            // Unlike DetachInstances the next rung takes an instance that is not in service yet.
+            // A state shown late may be that of before a Detach, but not that of before service.
+            Answer::Seen(Seen::Pending) => self.step_to(Rung::TerminateInGroup),
+            Answer::Failed(Verdict::Retry | Verdict::Ambiguous) => {}
+            _ => self.leaves_already(leave),
+        }
+    }
+
     fn looked(&mut self, answer: Answer, leave: Leave) {
         let rung = self.rung;
         match answer {
@@ -248,9 +272,9 @@ impl Position {
             }
             // On the rung Complete: too early, or another hook holds it, so it is tried again.
             Answer::Seen(Seen::Ending | Seen::Leaving) => self.step_to(self.accepted()),
-            Answer::Seen(Seen::StillIn | Seen::Pooled) | Answer::Done | Answer::Nothing => {
-                self.doubt = Doubt::None;
-            }
+            Answer::Seen(Seen::Pending | Seen::StillIn | Seen::Pooled)
+            | Answer::Done
+            | Answer::Nothing => self.doubt = Doubt::None,
             Answer::Failed(Verdict::Retry | Verdict::Ambiguous) => {}
             Answer::Failed(_) if matches!(rung, Rung::Detach | Rung::Complete) => {
                 self.doubt = Doubt::Blind;

@@ -73,14 +73,15 @@ impl World {
         match call {
             Call::Look if self.detached || self.let_go => Answer::Seen(Seen::Leaving),
             Call::Look if self.going => Answer::Seen(Seen::Ending),
+            Call::Look if self.launching => Answer::Seen(Seen::Pending),
             Call::Look => Answer::Seen(Seen::StillIn),
             Call::Terminate => {
                 self.ended = true;
                 Answer::Done
             }
-            // "not in InService or Standby"
-            Call::Detach { .. } if self.detached || self.going || self.launching => {
-                Answer::Failed(Verdict::AlreadyLeaving)
+            Call::Detach { .. } if self.detached => Answer::Failed(Verdict::AlreadyLeaving),
+            Call::Detach { .. } if self.going || self.launching => {
+                Answer::Failed(Verdict::NotInService)
             }
             Call::Detach { .. } => {
                 self.desired_taken += u32::from(call.decrements());
@@ -132,10 +133,12 @@ proptest! {
         mode in proptest::sample::select(vec![Mode::Auto, Mode::Terminate]),
         known in any::<bool>(),
         launching in any::<bool>(),
+        is_our_launch in any::<bool>(),
         has_hook in any::<bool>(),
     ) {
         let place = if known { in_group() } else { placed(Membership::Unknown) };
-        let ground = Ground { launch_pending: launching, ..on(mode, &place) };
+        let launch_pending = launching && is_our_launch;
+        let ground = Ground { launch_pending, ..on(mode, &place) };
         let mut position = Position::start(ground, leave);
         let mut world = World { launching, has_hook, ..World::default() };
         if matches!(leave, Leave::Chosen | Leave::Pool) {
@@ -158,7 +161,7 @@ proptest! {
                 continue;
             };
             if call == ABANDON {
-                prop_assert!(launching && leave.is_failed_boot());
+                prop_assert!(launch_pending && leave.is_failed_boot());
             }
             if call == CONTINUE {
                 prop_assert!(world.going, "completed before the group wants it out");

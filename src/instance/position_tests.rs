@@ -392,6 +392,36 @@ fn a_decrement_in_doubt_is_looked_at_before_it_is_repeated() {
 }
 
 #[test]
+fn a_machine_that_cannot_be_detached_yet_shrinks_its_group_all_the_same() {
+    let shrink = leave(Reason::MaxJobs);
+    let in_group = Step::Call(Call::TerminateInGroup { decrement: true });
+    let terminate = Step::Call(Call::Terminate);
+    for (looked, then) in [
+        (Answer::Seen(Seen::Pending), in_group),
+        // It was in service once, so a Detach that was not heard of may have been carried out.
+        (Answer::Seen(Seen::StillIn), terminate),
+        (Answer::Seen(Seen::Leaving), terminate),
+        (Answer::Seen(Seen::Ending), terminate),
+        (Answer::Failed(Verdict::Retry), Step::Call(Call::Look)),
+        (Answer::Failed(Verdict::Denied), terminate),
+        (Answer::TooLate(Verdict::Retry), terminate),
+    ] {
+        let mut position = at_rung(Rung::Detach, shrink);
+        let step = position.next(shrink);
+        position.answered(step, Answer::Failed(Verdict::NotInService), shrink);
+        assert_eq!(position.next(shrink), Step::Call(Call::Look));
+        position.answered(Step::Call(Call::Look), looked, shrink);
+        assert_eq!(position.next(shrink), then, "{looked:?}");
+    }
+    // What is replaced anyway need not look.
+    let replace = leave(Reason::Spot);
+    let mut position = at_rung(Rung::Detach, replace);
+    let step = position.next(replace);
+    position.answered(step, Answer::Failed(Verdict::NotInService), replace);
+    assert_eq!(position.next(replace), terminate);
+}
+
+#[test]
 fn a_restart_between_sending_and_the_answer_looks_first() {
     let leave = leave(Reason::MaxJobs);
     for rung in [Rung::Detach, Rung::TerminateInGroup] {

@@ -14,7 +14,7 @@ pub enum Verdict {
     AlreadyLeaving,
     /// No lifecycle action waits: it is too early, or it is over. The lifecycle state tells.
     NoAction,
-    /// Protection is for an instance in service or standby.
+    /// That is for an instance in service or standby: it is too early, or it is leaving.
     NotInService,
     /// Not allowed, now or later.
     Denied,
@@ -107,16 +107,18 @@ fn classify_refusal(message: &str) -> Verdict {
     let at_minimum = says("desiredsize equals minsize")
         || says("min size constraint")
         || (says("min-size") && says("to detach"));
-    // "The instance i-1 is not part of Auto Scaling group g", "The instance i-1 is not in
-    // InService or Standby", "Instance Id not found - No managed instance found for instance ID"
-    let leaving =
-        says("not part of") || says("no managed instance") || says("not in inservice or standby");
+    // "The instance i-1 is not part of Auto Scaling group g", "Instance Id not found - No managed
+    // instance found for instance ID"
+    let leaving = says("not part of") || says("no managed instance");
+    // "The instance i-1 is not in InService or Standby"; SetInstanceProtection has one more state
+    let not_in_service = says("not in inservice or standby")
+        || says("not in inservice or enteringstandby or standby");
     if at_minimum {
         Verdict::AtMinimum
     } else if says("no active lifecycle action found") {
         // "... with instance ID i-1", "... with token 123e4567-..."
         Verdict::NoAction
-    } else if says("not in inservice or enteringstandby or standby") {
+    } else if not_in_service {
         Verdict::NotInService
     } else if leaving {
         Verdict::AlreadyLeaving
@@ -178,7 +180,7 @@ mod tests {
                 400,
                 "ValidationError",
                 "The instance i-1 is not in InService or Standby",
-                Verdict::AlreadyLeaving,
+                Verdict::NotInService,
             ),
             (
                 400,

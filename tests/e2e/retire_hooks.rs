@@ -206,6 +206,18 @@ fn a_launch_that_may_not_be_abandoned_still_shrinks_the_group() {
     assert!(changes[1].starts_with("TerminateInstanceInAutoScalingGroup decrement"));
 }
 
+#[test]
+fn a_machine_whose_launch_waits_for_others_shrinks_its_group_all_the_same() {
+    let (bed, group, instance) = machine(0, 2);
+    let theirs = Hook::launching("register").target("arn:aws:sns:us-east-1:123456789012:t");
+    bed.cloud().hook(&group, theirs);
+    bed.cloud().lead(&group, &instance, Way::IntoService, 0);
+    bed.imds().target("InService");
+    let _run = retire(&bed, "--reason max-jobs");
+    wait_terminated(&bed, &instance);
+    assert_eq!(end(&bed, &group, &instance), SHRUNK);
+}
+
 /// A machine whose hook would run for ten minutes is taken away in so many seconds.
 fn taken_away(seconds: u64) -> (TestBed, Group, String, Clockout) {
     let (bed, group, instance) = machine(0, 2);
