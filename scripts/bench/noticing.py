@@ -102,7 +102,7 @@ class Cost:
         asked = after.asked - before.asked
         self.resident_kib = after.resident
         self.requests_a_minute = asked.total() * 60 / took
-        self.paths = len(asked.keys() & PATHS)
+        self.requests_a_minute_each = self.requests_a_minute / len(asked.keys() & PATHS)
         self.connections_a_minute = (after.connections - before.connections) * 60 / took
         self.processor_seconds_an_hour = (after.processor - before.processor) * 3600 / took
         self.wakeups_a_minute = (after.wakeups - before.wakeups) * 60 / took

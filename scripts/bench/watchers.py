@@ -55,7 +55,7 @@ class Clockout:
         fifo = world.lab.path("fifo")
         os.mkfifo(fifo)
         agent = [world.lab.probe, "hear", str(signal.SIGINT.value), fifo]
-        options = ["--retire", "detach", "--notice-interval", f"{self.interval}s"]
+        options = ["--retire", "detach", "--notice-interval", f"{self.interval * 1000:.0f}ms"]
         options += ["--on-rebalance", "now", "--rebalance-min-age", "1s"]
         command = self.supervisor.wrap(agent, *options)
         run = world.lab.start(command, **{**world.aws.plain_env, **machine.env})
