@@ -144,6 +144,9 @@ fn an_account_that_is_throttled_for_long_loses_nothing() {
     wait_terminated(&bed, &instance);
     let (started, finished, _) = jobs(&agent);
     assert_eq!(started, finished);
-    assert!(run.events("hook.failed").len() <= 1, "one line an episode");
+    // The launch may still be asking whether it has a hook, too.
+    let failed = run.events("hook.failed").into_iter();
+    let ours = failed.filter(|line| line.field("transition") == "terminating");
+    assert!(ours.count() <= 1, "one line an episode");
     assert_eq!((group.desired(), group.launched().len()), (1, 2));
 }
