@@ -1,4 +1,6 @@
 #![deny(unsafe_code)]
+// They panic when nobody reads, or the disk is full.
+#![cfg_attr(not(test), deny(clippy::print_stdout))]
 
 //! `clockout`: the end of a CI machine's work. Parse, dispatch, exit status; the promises are
 //! kept in `lifecycle` (when), `agent` and `jobs` (whose work), `instance` (how it ends), and
@@ -22,7 +24,7 @@ mod sys;
 mod telemetry;
 mod toml_error;
 
-use std::io::{stderr, stdin, stdout};
+use std::io::{ErrorKind, Write, stderr, stdin, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -59,10 +61,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<Status> {
         Command::Job { command } => job(command),
         Command::Status { socket, json } => {
             let report = control::status(&path(socket))?;
+            let mut out = stdout().lock();
             if json {
-                println!("{}", serde_json::to_string(&report)?);
+                writeln!(out, "{}", serde_json::to_string(&report)?)?;
             } else {
-                print!("{report}");
+                write!(out, "{report}")?;
             }
             Ok(Status::Success)
         }
@@ -138,6 +141,11 @@ fn path(socket: SocketArg) -> PathBuf {
 
 /// One line on standard error; the status says whether the person or the world is to blame.
 fn complain(error: anyhow::Error) -> Status {
+    let io = error.downcast_ref::<std::io::Error>();
+    if io.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe) {
+        // Whoever read our output has read enough.
+        return Status::Success;
+    }
     eprintln!("clockout: {error:#}");
     if error.is::<Usage>() || error.is::<presets::PresetError>() {
         Status::Usage

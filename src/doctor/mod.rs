@@ -13,7 +13,7 @@ mod no_aws;
 mod probe;
 
 use std::ffi::OsString;
-use std::io::stdout;
+use std::io::{Write, stdout};
 
 use anyhow::Context;
 use serde_json::json;
@@ -44,7 +44,7 @@ struct Subject<'a> {
 pub fn doctor(options: RunOptions, agent: Vec<OsString>, json: bool) -> anyhow::Result<Status> {
     let findings = findings(options, agent)?;
     if json {
-        println!("{}", json!({ "findings": findings }));
+        writeln!(stdout(), "{}", json!({ "findings": findings }))?;
     } else {
         write_lines(&findings, &mut stdout())?;
     }

@@ -12,7 +12,7 @@ mod place;
 #[cfg(test)]
 mod tests;
 
-use std::io::{stderr, stdout};
+use std::io::{Write, stderr, stdout};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -38,12 +38,12 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub fn policy(options: &RunOptions, wanted: PolicyOptions, json: bool) -> anyhow::Result<Status> {
     let explained = explain(options, wanted)?;
     if json {
-        serde_json::to_writer_pretty(stdout(), &explained.to_json())?;
-        println!();
+        let text = serde_json::to_string_pretty(&explained.to_json())?;
+        writeln!(stdout(), "{text}")?;
         return Ok(Status::Success);
     }
     if let Some(document) = &explained.document {
-        println!("{}", serde_json::to_string_pretty(document)?);
+        writeln!(stdout(), "{}", serde_json::to_string_pretty(document)?)?;
     }
     explained.write(&mut stderr())?;
     Ok(Status::Success)
