@@ -129,11 +129,14 @@ impl Supervisor {
         let imds = self.notices.metadata.as_ref().ok();
         let clock = imds.map(|imds| imds.clock());
         let ends = notice.at.zip(clock).map(|(at, clock)| clock.at(at));
-        let ends_in = ends.map(|at| at.since(clock::now()).as_secs());
+        let now = clock::now();
+        let ends_in = ends.map(|at| at.since(now).as_secs());
         let (kind, what, id) = (notice.reason, &notice.what, notice.id.as_deref());
         let acted_on = notice.acted_on;
         info!(%kind, what, id, ends_in, acted_on, "notice.received");
         if acted_on {
+            // From its beginning on an event may come at any moment, or in a week.
+            let ends = ends.filter(|at| kind != Reason::Maintenance || *at > now);
             self.notices.ends = [self.notices.ends, ends].into_iter().flatten().min();
         }
         let known = |old: &Notice| old.reason == notice.reason && old.id == notice.id;

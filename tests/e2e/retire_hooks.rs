@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::retire_ladder::{SHRUNK, end, machine, wait_terminated};
-use crate::support::{Clockout, Fault, Group, Hook, TestBed, Times, Way, wait_until};
+use crate::support::{Clockout, Event, Fault, Group, Hook, TestBed, Times, Way, wait_until};
 
 const CONTINUE: &str = "CompleteLifecycleAction CONTINUE: 200";
 const EARLY: &str = "CompleteLifecycleAction CONTINUE: 400 ValidationError";
@@ -216,6 +216,27 @@ fn a_machine_whose_launch_waits_for_others_shrinks_its_group_all_the_same() {
     let _run = retire(&bed, "--reason max-jobs");
     wait_terminated(&bed, &instance);
     assert_eq!(end(&bed, &group, &instance), SHRUNK);
+}
+
+#[test]
+fn hooks_run_on_a_machine_whose_maintenance_has_begun_and_not_come() {
+    let (bed, _, instance) = machine(0, 2);
+    let hook = bed.script(
+        "upload",
+        &format!("echo > '{}'", bed.path("uploaded").display()),
+    );
+    bed.write(
+        "clockout.toml",
+        format!("[run]\nbefore_retire = [[\"{hook}\"]]\n"),
+    );
+    let agent = bed.agent("--jobs 0");
+    let run = bed.run("--preset buildkite --notice-interval 100ms", &agent.argv());
+    run.wait_event("agent.ready");
+    bed.imds()
+        .maintenance(&[Event::new("instance-stop").not_before("21 Jan 2019 09:00:43 GMT")]);
+    wait_terminated(&bed, &instance);
+    assert!(bed.path("uploaded").exists());
+    assert_eq!(record(&run)["seconds_left"], Value::Null);
 }
 
 /// A machine whose hook would run for ten minutes is taken away in so many seconds.
