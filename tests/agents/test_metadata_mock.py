@@ -71,7 +71,7 @@ class Waiting(Driver):
         }
 
     def options(self):
-        return ["--notice-interval", "1s", "--rebalance-min-age", "1s"]
+        return ["--notice-interval", "200ms", "--rebalance-min-age", "1s"]
 
     def heard(self):
         return []
