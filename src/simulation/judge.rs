@@ -98,19 +98,21 @@ impl Judge {
 
     pub fn looked(&mut self, now: Instant, round: &Round) {
         if let Reading::Is(action) = &round.spot {
-            let clock = metadata::clock(now);
-            self.told(clock.before(action.at, self.margin));
+            self.ends(now, metadata::boot(action.at));
         }
         if let Reading::Is(events) = &round.maintenance {
-            let clock = metadata::clock(now);
-            let active = events
-                .iter()
-                .filter(|event| event.state == EventState::Active);
-            let ahead = active.filter_map(|event| event.not_before);
-            for at in ahead.filter(|at| *at > clock.wall) {
-                self.told(clock.before(at, self.margin));
+            let active = { events.iter() }.filter(|event| event.state == EventState::Active);
+            let begins = active.filter_map(|event| event.not_before);
+            for at in begins.map(metadata::boot).filter(|at| *at > now) {
+                self.ends(now, at);
             }
         }
+    }
+
+    /// The machine is taken away at that time, and has just been told.
+    fn ends(&mut self, now: Instant, at: Instant) {
+        let deadline = Instant(at.0.saturating_sub(self.margin));
+        self.told(deadline.max(now));
     }
 
     pub fn chosen(&mut self, now: Instant) {
@@ -247,20 +249,20 @@ impl Judge {
         let Some(known) = known else {
             return;
         };
-        let since = [self.up_since, self.answers_since, action.began, known];
+        let since = [self.up_since, action.began, known];
         let since = since.into_iter().max().unwrap_or_default();
-        let could = since.after(SLACK) <= now;
+        let answered = since.max(self.answers_since).after(SLACK) <= now;
         let capped = action.expires == action.cap || self.cap().is_some_and(|at| at <= now);
         assert!(
-            !kept || capped || !could || self.denied,
-            "{:?} lapses at {now}, though Auto Scaling has answered since {since}",
+            !kept || capped || !answered || self.denied,
+            "{:?} lapses at {now}, though Auto Scaling has answered",
             action.transition
         );
-        if phase.is_some()
-            && action.transition == Transition::Terminating
-            && self.knows_hook
-            && could
-        {
+        // Also a lapse that nobody could prevent is foreseen; the cap not to the second by who came
+        // back during the action, and does not know when it began.
+        let saw_begin = self.up_since <= action.began || !capped;
+        let foreseen = self.knows_hook && saw_begin && since.after(SLACK) <= now;
+        if kept && foreseen && action.transition == Transition::Terminating {
             let running = { jobs }.find(|job| !job.cancelled);
             assert!(running.is_none(), "{running:?} goes on as its hook lapses");
         }

@@ -19,6 +19,13 @@ pub fn wall(at: Instant) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(BOOTED) + at.0
 }
 
+/// The reverse.
+pub fn boot(at: SystemTime) -> Instant {
+    let since_1970 = at.duration_since(SystemTime::UNIX_EPOCH);
+    let booted = Duration::from_secs(BOOTED);
+    Instant(since_1970.unwrap_or_default().saturating_sub(booted))
+}
+
 #[derive(Debug, Default)]
 pub struct Metadata {
     pub spot: Option<SpotAction>,
