@@ -15,6 +15,9 @@ const SLACK: Duration = Duration::from_secs(45);
 /// A lapse is told so long before its deadline, which leaves time for one more try.
 const LAST_TRY: Duration = Duration::from_secs(15);
 
+/// However long an action waits, heartbeats come no more often than this.
+const MOST_OFTEN: Duration = Duration::from_secs(300);
+
 pub struct Judge {
     margin: Duration,
     drain_timeout: Option<Duration>,
@@ -140,6 +143,12 @@ impl Judge {
             self.near_lapse = deadline;
         }
         self.failed = false;
+        if let (Some(hook), Some(last)) = (&self.hook, self.heartbeat) {
+            // Auto Scaling throttles the whole account.
+            let least = (hook.heartbeat_timeout / 12).min(MOST_OFTEN);
+            let often = last >= self.up_since && now.since(last) < least;
+            assert!(!often, "a heartbeat at {now}, after one at {last}");
+        }
         self.heartbeat = Some(now);
     }
 
