@@ -236,16 +236,21 @@ impl Group {
 
     fn describe(&self) -> Option<String> {
         let waits = self.action.is_some();
-        let state = match self.state {
-            State::Pending if self.has_pool => "Warmed:Pending:Wait",
-            State::Pending => "Pending:Wait",
-            State::InService => "InService",
-            State::Standby => "Standby",
-            State::Terminating if waits => "Terminating:Wait",
-            State::Terminating => "Terminating",
-            State::Proceeding => "Terminating:Proceed",
-            State::Pooled => "Warmed:Running",
-            State::Gone => return None,
+        let to_pool = self.has_pool;
+        let state = match (self.state, waits) {
+            // Into its pool and back to it (Auto Scaling user guide, "Use lifecycle hooks with a
+            // warm pool").
+            (State::Pending | State::Terminating, true) if to_pool => "Warmed:Pending:Wait",
+            (State::Pending | State::Terminating, false) if to_pool => "Warmed:Pending",
+            (State::Proceeding, _) if to_pool => "Warmed:Pending:Proceed",
+            (State::Pending, _) => "Pending:Wait",
+            (State::InService, _) => "InService",
+            (State::Standby, _) => "Standby",
+            (State::Terminating, true) => "Terminating:Wait",
+            (State::Terminating, false) => "Terminating",
+            (State::Proceeding, _) => "Terminating:Proceed",
+            (State::Pooled, _) => "Warmed:Running",
+            (State::Gone, _) => return None,
         };
         Some(state.to_owned())
     }
