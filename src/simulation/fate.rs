@@ -25,6 +25,10 @@ pub enum Fate {
     ScaleIn(Option<Warm>),
     /// Out of the pool, into service.
     Wakes,
+    /// The pool shrinks.
+    LeavesPool,
+    /// The group wants it in a state that nobody has heard of.
+    Strange,
     Standby,
     InService,
     /// The group lets go of it.
@@ -76,8 +80,13 @@ impl World {
             }
             Fate::ScaleIn(pool) => self.scale_in(pool),
             Fate::Wakes => self.wakes(),
+            Fate::LeavesPool => self.leaves_pool(),
+            Fate::Strange => {
+                let strange = Target::Other("Quarantined".to_owned());
+                self.moves(State::InService, State::InService, strange);
+            }
             Fate::Standby => self.moves(State::InService, State::Standby, Target::Standby),
-            Fate::InService => self.moves(State::Standby, State::InService, Target::InService),
+            Fate::InService => self.in_service(),
             Fate::Detached => self.moves(State::InService, State::Gone, Target::Detached),
             Fate::Operator(wait) => {
                 let deadline = wait.map(|wait| now.after(wait));
@@ -165,6 +174,23 @@ impl World {
             self.boots();
         }
         self.look_soon();
+    }
+
+    /// From standby, or from a state that nobody has heard of.
+    fn in_service(&mut self) {
+        if matches!(self.group.state, State::InService | State::Standby) {
+            let from = self.group.state;
+            self.moves(from, State::InService, Target::InService);
+        }
+    }
+
+    fn leaves_pool(&mut self) {
+        if self.is_pooled {
+            self.is_pooled = false;
+            self.metadata.target = Some(Target::Warmed(Warm::Terminated));
+            self.group.leaves_pool(self.now);
+            self.look_soon();
+        }
     }
 
     fn moves(&mut self, from: State, to: State, target: Target) {

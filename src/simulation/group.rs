@@ -122,6 +122,12 @@ impl Group {
         self.launch(now);
     }
 
+    /// Out of the pool, to its end.
+    pub fn leaves_pool(&mut self, now: Instant) {
+        self.has_pool = false;
+        self.end_action(now, false);
+    }
+
     /// The instance is chosen to leave, unless it is protected.
     pub fn scale_in(&mut self, now: Instant) -> bool {
         let in_service = matches!(self.state, State::InService | State::Standby);

@@ -107,6 +107,14 @@ fn warm(chance: &mut Chance) -> Warm {
     chance.pick(&[Warm::Stopped, Warm::Running, Warm::Hibernated])
 }
 
+fn out_of_the_pool(chance: &mut Chance) -> Fate {
+    if chance.one_in(4) {
+        Fate::LeavesPool
+    } else {
+        Fate::Wakes
+    }
+}
+
 fn code(chance: &mut Chance) -> MaintenanceCode {
     chance.pick(&[
         MaintenanceCode::InstanceReboot,
@@ -143,12 +151,16 @@ fn befall(world: &mut World, chance: &mut Chance, at: Duration) {
         }
         5 | 6 => Fate::ScaleIn(None),
         7 => {
-            world.fate(later, Fate::Wakes);
+            world.fate(later, out_of_the_pool(chance));
             Fate::ScaleIn(Some(warm(chance)))
         }
         8 => {
             world.fate(later, Fate::InService);
             Fate::Standby
+        }
+        9 if chance.one_in(2) => {
+            world.fate(later, Fate::InService);
+            Fate::Strange
         }
         9 => Fate::Detached,
         10 => Fate::Operator(None),
@@ -177,7 +189,7 @@ fn live(seed: u64, story: Story) -> Totals {
     let is_pooled = nature.pooled.is_some();
     let mut world = World::new(nature, chance.fork(), story);
     if is_pooled {
-        world.fate(chance.seconds(60, 6 * HOUR), Fate::Wakes);
+        world.fate(chance.seconds(60, 6 * HOUR), out_of_the_pool(&mut chance));
     }
     for _ in 0..1 + chance.below(8) {
         let at = chance.seconds(0, 10 * HOUR);
