@@ -105,9 +105,7 @@ impl Supervisor {
             instance::watch(imds, watch, poke, inbox).await;
         });
     }
-}
 
-impl Supervisor {
     pub(super) fn news(&mut self, news: News) {
         match news {
             News::Notice(notice) => self.noticed(notice),
@@ -178,7 +176,9 @@ impl Supervisor {
         };
         let is_in = matches!(identity.membership, Membership::In(_));
         if *target == Target::Detached {
-            warn!("group.left: nobody but this supervisor ends the machine now");
+            if self.life.phase() == Phase::Working {
+                warn!("group.left: nobody but this supervisor ends the machine now");
+            }
             identity.membership = Membership::None;
             self.placement.send_replace(Some(Placement::Ec2(identity)));
         } else if !is_in {
