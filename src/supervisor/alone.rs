@@ -10,13 +10,14 @@ use nix::unistd::Pid;
 use tracing::{info, warn};
 
 use super::machine::Machine;
+use super::notices::wants_back;
 use super::retire::{clients_for, find_placement};
 use crate::agent::Process;
 use crate::config::Config;
 use crate::exit::Status;
 use crate::instance::{
     self, Host, Imds, LadderOutcome, Placement, Position, Reading, Retirement, Runner, Target,
-    Warm, Work, climb,
+    Work, climb,
 };
 use crate::lifecycle::{Exit, Reason};
 
@@ -36,7 +37,7 @@ pub fn retire_now(config: Config, reason: Reason) -> anyhow::Result<Status> {
     let outcome = runtime.block_on(async {
         let metadata = instance::metadata();
         let reason = match group_wants(&metadata).await {
-            Some(Target::Warmed(warm)) if warm != Warm::Terminated => {
+            Some(target) if wants_back(&target) => {
                 info!("retire.pooled: the group has this machine in its warm pool, where it stays");
                 return LadderOutcome::Exit;
             }

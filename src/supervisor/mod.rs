@@ -286,6 +286,10 @@ impl Supervisor {
             supervisor.machine.recall();
         }
         if fits {
+            if supervisor.life.idle_since().is_some() || supervisor.life.running() > 0 {
+                // An agent was ready; whether the group has heard of it, nobody knows.
+                supervisor.hooks.launched();
+            }
             supervisor.adopt(processes);
         } else {
             if ends_machine && supervisor.unfinished.is_none() {

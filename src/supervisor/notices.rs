@@ -28,6 +28,8 @@ pub struct Notices {
     poke: Arc<Notify>,
     pub heard: Vec<Notice>,
     target: Option<Target>,
+    /// The service has answered, if only that it has nothing to say.
+    has_answered: bool,
     /// When the machine is taken away, by the soonest of the notices.
     pub ends: Option<Instant>,
 }
@@ -39,6 +41,7 @@ impl Notices {
             poke: Arc::default(),
             heard: Vec::new(),
             target: None,
+            has_answered: false,
             ends: None,
         }
     }
@@ -51,7 +54,14 @@ impl Notices {
 
     /// The group takes this machine back into its warm pool instead of ending it.
     pub fn is_pooled(&self) -> bool {
-        matches!(&self.target, Some(Target::Warmed(warm)) if *warm != Warm::Terminated)
+        self.target.as_ref().is_some_and(wants_back)
+    }
+
+    /// The service to ask whether it does, where nobody knows yet: the supervisor before this one
+    /// was killed while the machine was leaving.
+    pub fn unanswered(&self) -> Option<Arc<Imds>> {
+        let imds = self.metadata.as_ref().ok();
+        imds.filter(|_| !self.has_answered).cloned()
     }
 
     /// Who has never changed its lifecycle state is in service (Auto Scaling user guide, "Retrieve
@@ -77,6 +87,17 @@ impl Notices {
     pub fn look_now(&self) {
         self.poke.notify_one();
     }
+}
+
+/// The group has its machine in its warm pool, or on the way there.
+pub fn wants_back(target: &Target) -> bool {
+    matches!(target, Target::Warmed(warm) if *warm != Warm::Terminated)
+}
+
+/// As [`wants_back`], asked for now. Who does not answer wants nothing.
+pub async fn asks_back(imds: &Imds) -> bool {
+    let target = instance::look(imds).await.target;
+    matches!(target, Reading::Is(target) if wants_back(&target))
 }
 
 impl Supervisor {
@@ -188,6 +209,7 @@ impl Supervisor {
 
     /// The metadata service has answered for the first time.
     pub(super) fn may_work(&mut self) {
+        self.notices.has_answered = true;
         if !self.notices.is_pooled() {
             self.wake();
         }
@@ -212,8 +234,12 @@ impl Supervisor {
     /// The group has taken the machine back into its warm pool.
     pub(super) fn pooled(&mut self) {
         self.hooks.returned();
-        self.returned_to_service();
         self.feed(Event::Pooled);
+        if !self.is_parked() {
+            // It is to end all the same.
+            return;
+        }
+        self.returned_to_service();
         if !self.notices.is_pooled() {
             // It changed its mind meanwhile.
             self.wake();

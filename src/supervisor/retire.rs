@@ -9,6 +9,7 @@ use tracing::{error, info};
 
 use super::input::Input;
 use super::machine::Hands;
+use super::notices::asks_back;
 use super::{Supervisor, clock};
 use crate::instance::{
     self, Clients, HookNames, Host, Imds, LadderOutcome, Mode, Notice, Placement, Retirement,
@@ -141,9 +142,13 @@ impl Supervisor {
         let clients = self.machine.clients.clone();
         let early = self.machine.early.take();
         let hooks = self.config.hooks.clone();
-        let told = self.told();
+        let mut told = self.told();
+        let unanswered = self.notices.unanswered();
         let work = self.work();
         tokio::spawn(async move {
+            if let Some(imds) = unanswered {
+                told.pooled |= asks_back(&imds).await;
+            }
             if let Some(early) = early {
                 // Two climbers at once could decrement twice.
                 let _ = early.await;
