@@ -42,6 +42,13 @@ pub fn rounds(bed: &TestBed, path: &str, count: usize) {
     });
 }
 
+/// No agent was started, not even one that had no time to say so itself.
+#[track_caller]
+pub fn assert_no_agent(run: &Clockout, agent: &Agent) {
+    assert!(run.events("agent.started").is_empty(), "{}", run.stderr());
+    assert!(agent.events().is_empty());
+}
+
 /// Jobs that were begun, finished and cancelled.
 pub fn jobs(agent: &Agent) -> (usize, usize, usize) {
     let count = |name| agent.count(name);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::notices::{WATCHFUL, busy, jobs, rounds};
+use crate::notices::{WATCHFUL, assert_no_agent, busy, jobs, rounds};
 use crate::retire_ladder::machine;
 use crate::support::{Agent, Clockout, Exit, Group, Hook, TARGET, TestBed, Way, wait_until};
 
@@ -53,7 +53,7 @@ fn a_machine_in_the_pool_starts_no_agent_and_survives_its_shutdown() {
         // The operating system shuts down because the group stops the machine.
         run.signal(Signal::SIGTERM);
         assert_eq!(run.wait_exit(), Exit::Code(0), "{state}");
-        assert!(agent.events().is_empty(), "{state}");
+        assert_no_agent(&run, &agent);
         assert_left_alone(&bed, &instance);
     }
 }
@@ -61,9 +61,9 @@ fn a_machine_in_the_pool_starts_no_agent_and_survives_its_shutdown() {
 #[test]
 fn a_launch_hook_does_not_wait_for_an_agent_that_never_starts() {
     let hook = Hook::launching("ready").heartbeat(Duration::from_secs(60));
-    let (bed, _, instance, agent, _run) = pooled("Warmed:Stopped", Some(hook));
+    let (bed, _, instance, agent, run) = pooled("Warmed:Stopped", Some(hook));
     wait_until("the completion", || completions(&bed) == 1);
-    assert!(agent.events().is_empty());
+    assert_no_agent(&run, &agent);
     assert_left_alone(&bed, &instance);
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::notices::{ENDLESS, WATCHFUL, busy, drains_for, jobs, record, rounds};
+use crate::notices::{ENDLESS, WATCHFUL, assert_no_agent, busy, drains_for, jobs, record, rounds};
 use crate::retire_ladder::{REPLACED, end, machine, wait_terminated};
 use crate::support::{Exit, ImdsFault, SPOT, Times, wait_until};
 
@@ -124,7 +124,7 @@ fn an_interruption_that_is_there_at_boot_keeps_the_agent_from_starting() {
     let run = bed.run(WATCHFUL, &agent.argv());
     wait_terminated(&bed, &instance);
     assert_eq!(end(&bed, &group, &instance), REPLACED);
-    assert!(agent.events().is_empty(), "no agent was started");
+    assert_no_agent(&run, &agent);
     assert_eq!(record(&run)["reason"], "spot");
 }
 
