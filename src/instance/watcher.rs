@@ -4,6 +4,7 @@
 //! as can be. A service in trouble gets one request a round, and the log two lines an episode:
 //! `imds.unavailable` and `imds.available`.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc};
@@ -12,7 +13,10 @@ use tracing::{info, warn};
 
 use super::imds::{Imds, ImdsError};
 use super::notices::parse::{self, BadNotice};
-use super::notices::{Episode, News, Reading, Round, Watch};
+use super::notices::{Episode, News, NoticePolicy, OnRebalance, Reading, Round, Watch};
+
+/// Of so many looks one is for what is told days ahead, or what nothing follows from.
+const SELDOM: u32 = 6;
 
 /// Something that the service may say, in the order of what is urgent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,19 +43,29 @@ impl Topic {
             Topic::Rebalance => "meta-data/events/recommendations/rebalance",
         }
     }
+
+    /// Of how many looks one is for this.
+    fn every(self, policy: &NoticePolicy) -> u32 {
+        match self {
+            Topic::Spot | Topic::Target => 1,
+            Topic::Rebalance if policy.on_rebalance != OnRebalance::Ignore => 1,
+            Topic::Maintenance | Topic::Rebalance => SELDOM,
+        }
+    }
 }
 
-/// Looks every [`Watch::interval`], and at once when poked; several pokes are one look. Tells what
-/// is new, until the inbox is closed.
+/// Looks every [`NoticePolicy::interval`], and at once and at everything when poked; several pokes
+/// are one look. Tells what is new, until the inbox is closed.
 pub async fn watch<I: From<News>>(
     imds: Arc<Imds>,
     mut watch: Watch,
     poke: Arc<Notify>,
     inbox: mpsc::Sender<I>,
 ) {
-    let mut eyes = Eyes::default();
+    let policy = watch.policy();
+    let mut eyes = Eyes::new(&policy);
     loop {
-        let next = Instant::now() + watch.interval();
+        let next = Instant::now() + policy.interval;
         eyes.open();
         // Told at once: what is asked next may take its time to fail.
         while let Some(round) = eyes.next(&imds).await {
@@ -63,7 +77,7 @@ pub async fn watch<I: From<News>>(
         }
         tokio::select! {
             () = sleep_until(next) => {}
-            () = poke.notified() => {}
+            () = poke.notified() => eyes.waits = Default::default(),
             () = inbox.closed() => return,
         }
     }
@@ -84,27 +98,42 @@ pub async fn look(imds: &Imds) -> Round {
 
 /// A series of looks. Each ends at the first failure, and the next one begins behind that: a topic
 /// that always fails hides no other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Eyes {
-    /// Of [`Topic::ALL`], the one to be read next.
-    next: usize,
-    /// So many are left in this look.
-    left: usize,
+    /// What is left of this look, as indices of [`Topic::ALL`].
+    left: VecDeque<usize>,
+    /// The one that the next look begins with.
+    first: usize,
+    /// In how many looks each is due, and how often it is.
+    waits: [u32; Topic::ALL.len()],
+    every: [u32; Topic::ALL.len()],
     silence: Episode,
     nonsense: [Episode; Topic::ALL.len()],
 }
 
 impl Eyes {
+    fn new(policy: &NoticePolicy) -> Eyes {
+        Eyes {
+            left: VecDeque::new(),
+            first: 0,
+            waits: Default::default(),
+            every: Topic::ALL.map(|topic| topic.every(policy)),
+            silence: Episode::default(),
+            nonsense: Default::default(),
+        }
+    }
+
     /// Begins a look.
     fn open(&mut self) {
-        self.left = Topic::ALL.len();
+        self.waits = self.waits.map(|looks| looks.saturating_sub(1));
+        let topics = Topic::ALL.len();
+        let in_turn = (self.first..self.first + topics).map(|index| index % topics);
+        self.left = in_turn.filter(|&index| self.waits[index] == 0).collect();
     }
 
     /// What the service says to the next topic; `None` when this look is over.
     async fn next(&mut self, imds: &Imds) -> Option<Round> {
-        self.left = self.left.checked_sub(1)?;
-        let index = self.next;
-        self.next = (index + 1) % Topic::ALL.len();
+        let index = self.left.pop_front()?;
         let topic = Topic::ALL[index];
         let mut round = Round::default();
         let outcome = read(imds, topic, &mut round).await;
@@ -114,7 +143,8 @@ impl Eyes {
                 if self.silence.bad(now) {
                     warn!(%error, "imds.unavailable: what it says of this machine's end is unknown");
                 }
-                self.left = 0;
+                self.left.clear();
+                self.first = (index + 1) % Topic::ALL.len();
                 return None;
             }
             Ok(Err(error)) => {
@@ -124,8 +154,9 @@ impl Eyes {
             }
             Ok(Ok(())) => drop(self.nonsense[index].good(now)),
         }
-        if self.left == 0 {
-            self.next = 0;
+        self.waits[index] = self.every[index];
+        if self.left.is_empty() {
+            self.first = 0;
             if let Some(lasted) = self.silence.good(now) {
                 info!(seconds = lasted.as_secs(), "imds.available");
             }

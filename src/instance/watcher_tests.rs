@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 
 use super::imds_testing::{Fault, Running, start};
-use super::notices::{News, NoticePolicy, Reading, SpotKind, Target, Watch};
+use super::notices::{News, NoticePolicy, OnRebalance, Reading, SpotKind, Target, Watch};
 use super::watcher::{look, watch};
 use crate::lifecycle::{Instant, Reason};
 
@@ -29,12 +29,16 @@ struct Bed {
 
 impl Bed {
     async fn start(interval: Duration, prepare: impl FnOnce(&Running)) -> Bed {
-        let (imds, service) = start().await;
-        prepare(&service);
         let policy = NoticePolicy {
             interval,
             ..NoticePolicy::default()
         };
+        Bed::with(policy, prepare).await
+    }
+
+    async fn with(policy: NoticePolicy, prepare: impl FnOnce(&Running)) -> Bed {
+        let (imds, service) = start().await;
+        prepare(&service);
         let rules = Watch::new(policy, Instant::default());
         let poke = Arc::new(Notify::new());
         let (inbox, news) = mpsc::channel(1);
@@ -101,9 +105,26 @@ async fn what_is_known_is_told_before_more_is_asked() {
 #[tokio::test]
 async fn it_looks_again_by_itself() {
     let mut bed = Bed::start(OFTEN, |_| ()).await;
-    bed.service.asked(REBALANCE, 3).await;
+    bed.service.asked(REBALANCE, 2).await;
     bed.service.lock().says(TARGET, "Terminated\n");
     assert_eq!(bed.drained().await, Reason::ScaleIn);
+}
+
+#[tokio::test]
+async fn what_is_told_days_ahead_or_ignored_is_asked_for_seldom() {
+    let bed = Bed::start(OFTEN, |_| ()).await;
+    bed.service.asked(REBALANCE, 3).await;
+    let counts = PATHS.map(|path| bed.service.lock().count(path));
+    assert_eq!(counts, [13, 13, 3, 3]);
+
+    let policy = NoticePolicy {
+        interval: OFTEN,
+        on_rebalance: OnRebalance::Now,
+        ..NoticePolicy::default()
+    };
+    let bed = Bed::with(policy, |_| ()).await;
+    bed.service.asked(REBALANCE, 6).await;
+    assert_eq!(bed.service.lock().count(MAINTENANCE), 1);
 }
 
 #[tokio::test]
@@ -188,7 +209,7 @@ async fn nonsense_is_unknown_and_what_follows_it_is_read() {
         service.says(TARGET, "In Service");
     })
     .await;
-    bed.service.asked(REBALANCE, 3).await;
+    bed.service.asked(REBALANCE, 2).await;
     assert!(bed.news.try_recv().is_err());
     bed.service.lock().says(SPOT, NOTICE);
     assert_eq!(bed.drained().await, Reason::Spot);

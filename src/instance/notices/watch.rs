@@ -91,9 +91,8 @@ impl Watch {
         }
     }
 
-    /// How long to wait between two rounds.
-    pub fn interval(&self) -> Duration {
-        self.policy.interval
+    pub fn policy(&self) -> NoticePolicy {
+        self.policy
     }
 
     /// What is new in this round, the most urgent first.
