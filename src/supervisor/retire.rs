@@ -81,7 +81,8 @@ impl Supervisor {
         {
             self.arm_dead_man(deadline.since(clock::now()));
         }
-        if self.machine.detach_early {
+        // Who is taken away by EC2 is replaced in any case, and sooner is better.
+        if self.machine.detach_early || reason == Reason::Spot {
             self.leave_early(reason);
         }
     }

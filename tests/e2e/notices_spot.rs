@@ -41,6 +41,19 @@ fn an_interrupted_machine_cancels_its_job_in_time_and_is_replaced() {
 }
 
 #[test]
+fn the_group_replaces_an_interrupted_machine_while_its_job_runs() {
+    let (bed, group, instance) = machine(0, 2);
+    let agent = bed.agent(ENDLESS);
+    let _run = busy(&bed, "", &agent, 1);
+    bed.imds().spot("terminate", HOUR);
+    wait_until("the detach", || !group.members().contains(&instance));
+    assert_eq!(jobs(&agent), (1, 0, 0));
+    assert_eq!(bed.cloud().changes(), ["DetachInstances replace: 200"]);
+    assert_eq!(bed.cloud().instance_state(&instance), "running");
+    assert_eq!(group.members().len() as i64, group.desired());
+}
+
+#[test]
 fn a_job_that_ends_before_the_machine_is_not_cancelled() {
     let (bed, group, instance) = machine(0, 2);
     let agent = bed.agent("--job-ms 1500");
