@@ -39,7 +39,7 @@ pub async fn climb<C: Cloud, H: Host>(
         climber.write_record();
         return LadderOutcome::Exit;
     }
-    if retirement.pooled {
+    if retirement.told.pooled {
         // It is not ended: nothing is done that is done once in a life.
         return climber.climb().await;
     }
@@ -93,7 +93,7 @@ impl<'a, C: Cloud, H: Host> Climber<'a, C, H> {
             mode: plan.mode,
             placement,
             api: retirement.cloud.is_some(),
-            launch_pending: retirement.launch_pending,
+            launch_pending: retirement.told.launch_pending,
         };
         let position = found.unwrap_or_else(|| Position::start(ground, leave));
         Climber {

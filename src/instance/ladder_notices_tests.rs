@@ -13,7 +13,7 @@ use super::ladder_testing::{
 use super::mode::Mode;
 use super::notices::Notice;
 use super::position_tests::{ABANDON, CONTINUE, in_group};
-use super::retirement::{LadderOutcome, Retirement};
+use super::retirement::{LadderOutcome, Retirement, Told};
 use super::rung::Rung;
 use crate::lifecycle::{Instant, Reason};
 
@@ -59,9 +59,11 @@ async fn hooks_of_others_are_waited_for() {
 #[tokio::test]
 async fn a_machine_that_the_group_chose_does_not_change_its_capacity() {
     let (plan, placement, cloud) = (plan(), in_group(), Script::default());
-    let chosen = [notice(Reason::ScaleIn)];
     let retirement = Retirement {
-        notices: &chosen,
+        told: Told {
+            notices: vec![notice(Reason::ScaleIn)],
+            ..Told::default()
+        },
         ..retirement(&plan, &placement, &cloud, Reason::MaxJobs)
     };
     climb(&retirement, None, &mut FakeHost::default()).await;
@@ -83,8 +85,11 @@ async fn a_machine_that_is_pooled_is_neither_ended_nor_told_so() {
         let cloud = Script::new(answers);
         let mut host = FakeHost::default();
         let retirement = Retirement {
-            pooled: true,
-            ends: Some(Instant(uptime())),
+            told: Told {
+                pooled: true,
+                ends: Some(Instant(uptime())),
+                ..Told::default()
+            },
             ..retirement(&plan, &placement, &cloud, Reason::ScaleIn)
         };
         let outcome = climb(&retirement, None, &mut host).await;
@@ -113,7 +118,10 @@ async fn a_failed_boot_is_abandoned_while_its_launch_hook_waits() {
     ] {
         let cloud = Script::new([throttled(), answer]);
         let retirement = Retirement {
-            launch_pending: true,
+            told: Told {
+                launch_pending: true,
+                ..Told::default()
+            },
             ..retirement(&plan, &placement, &cloud, Reason::BootTimeout)
         };
         climb(&retirement, None, &mut FakeHost::default()).await;
@@ -144,7 +152,10 @@ async fn taken_away(
     plan.before_retire = vec![words(&["upload"])];
     let (placement, mut host) = (in_group(), FakeHost::default());
     let retirement = Retirement {
-        ends: Some(Instant(uptime() + Duration::from_secs(seconds))),
+        told: Told {
+            ends: Some(Instant(uptime() + Duration::from_secs(seconds))),
+            ..Told::default()
+        },
         ..retirement(&plan, &placement, cloud, reason)
     };
     let outcome = climb(&retirement, None, &mut host).await;

@@ -13,7 +13,7 @@ use super::position::Position;
 use super::position_tests::in_group;
 use super::poweroff::Runner;
 use super::record::Work;
-use super::retirement::{Host, LadderOutcome, Plan, Retirement, Timing};
+use super::retirement::{Host, LadderOutcome, Plan, Retirement, Timing, Told};
 use super::rung::Rung;
 use crate::lifecycle::{Exit, Reason};
 
@@ -121,10 +121,7 @@ pub fn retirement<'a>(
         cloud: Some(cloud),
         reason,
         work: Work::default(),
-        launch_pending: false,
-        pooled: false,
-        ends: None,
-        notices: &[],
+        told: Told::default(),
     }
 }
 

@@ -69,6 +69,6 @@ pub use policy::{AtMinimum, Leave, leave};
 pub use position::Position;
 pub use poweroff::{Runner, has_systemd, no_input, power_off};
 pub use record::Work;
-pub use retirement::{Host, LadderOutcome, Plan, Retirement, Timing, longest_climb};
+pub use retirement::{Host, LadderOutcome, Plan, Retirement, Timing, Told, longest_climb};
 pub use verdict::{Verdict, classify};
 pub use watcher::{look, watch};

@@ -88,7 +88,7 @@ fn json<C>(retirement: &Retirement<'_, C>, position: &Position) -> String {
         seconds_busy: tally.busy.as_secs(),
         seconds_idle: tally.idle.as_secs(),
         calls: &position.calls,
-        notices: retirement.notices,
+        notices: &retirement.told.notices,
         seconds_left: retirement.left().seconds(),
         retiring_since: time(position.since),
         time: time(SystemTime::now()),
@@ -123,7 +123,7 @@ mod tests {
     fn the_record_says_why_and_what_was_done() {
         let (plan, cloud) = (plan(), Script::default());
         let placement = Placement::Unknown;
-        let notices = [Notice {
+        let notices = vec![Notice {
             reason: Reason::Spot,
             what: "terminate".to_owned(),
             id: None,
@@ -161,8 +161,8 @@ mod tests {
         assert_eq!(record["notices"], serde_json::json!([]));
         assert_eq!(record["seconds_left"], serde_json::Value::Null);
 
-        retirement.notices = &notices;
-        retirement.ends = Some(Instant(Duration::ZERO));
+        retirement.told.notices = notices;
+        retirement.told.ends = Some(Instant(Duration::ZERO));
         let record = read(&retirement);
         assert_eq!(record["notices"][0]["kind"], "spot");
         assert_eq!(record["notices"][0]["what"], "terminate");

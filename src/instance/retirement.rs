@@ -80,14 +80,20 @@ pub struct Retirement<'a, C> {
     pub cloud: Option<&'a C>,
     pub reason: Reason,
     pub work: Work,
+    pub told: Told,
+}
+
+/// What the machine was told of its end. Nothing, by default.
+#[derive(Debug, Clone, Default)]
+pub struct Told {
     /// A launch hook of ours still keeps the instance from going into service.
     pub launch_pending: bool,
     /// The group takes the machine back into its warm pool: nothing is to be ended.
     pub pooled: bool,
     /// When the machine is taken away, whatever we do.
     pub ends: Option<Instant>,
-    /// What the machine was told, for the final record.
-    pub notices: &'a [Notice],
+    /// For the final record.
+    pub notices: Vec<Notice>,
 }
 
 impl<C> Retirement<'_, C> {
@@ -95,11 +101,11 @@ impl<C> Retirement<'_, C> {
     pub(super) fn leave(&self) -> Leave {
         let chosen = |notice: &Notice| notice.reason == Reason::ScaleIn;
         match policy::leave(self.reason) {
-            _ if self.pooled => Leave::Pool,
+            _ if self.told.pooled => Leave::Pool,
             // Also when it was leaving for a reason of its own before the group chose it.
-            _ if self.notices.iter().any(chosen) => Leave::Chosen,
+            _ if self.told.notices.iter().any(chosen) => Leave::Chosen,
             // It cannot stay.
-            Leave::Shrink(AtMinimum::Stay) if self.ends.is_some() => {
+            Leave::Shrink(AtMinimum::Stay) if self.told.ends.is_some() => {
                 Leave::Shrink(AtMinimum::Replace)
             }
             leave => leave,
@@ -107,7 +113,7 @@ impl<C> Retirement<'_, C> {
     }
 
     pub(super) fn left(&self) -> Left {
-        Left::until(self.ends, Instant(uptime()))
+        Left::until(self.told.ends, Instant(uptime()))
     }
 }
 

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::exit::Status;
 use crate::instance::{
     self, Host, Imds, LadderOutcome, Placement, Position, Reading, Retirement, Runner, Target,
-    Work, climb,
+    Told, Work, climb,
 };
 use crate::lifecycle::{Exit, Reason};
 
@@ -52,10 +52,7 @@ pub fn retire_now(config: Config, reason: Reason) -> anyhow::Result<Status> {
             cloud: clients.as_deref(),
             reason,
             work: Work::default(),
-            launch_pending: false,
-            pooled: false,
-            ends: None,
-            notices: &[],
+            told: Told::default(),
         };
         let found = machine.shared.position();
         let outcome = climb(&retirement, found, &mut Alone(&machine)).await;

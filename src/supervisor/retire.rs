@@ -12,10 +12,10 @@ use super::machine::Hands;
 use super::notices::asks_back;
 use super::{Supervisor, clock};
 use crate::instance::{
-    self, Clients, HookNames, Host, Imds, LadderOutcome, Mode, Notice, Placement, Retirement,
+    self, Clients, HookNames, Host, Imds, LadderOutcome, Mode, Placement, Retirement, Told,
     Transition, Work, climb, identify, longest_climb,
 };
-use crate::lifecycle::{Event, Instant, Phase, Reason};
+use crate::lifecycle::{Event, Phase, Reason};
 
 /// How long retirement waits to learn what machine this is.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -126,10 +126,7 @@ impl Supervisor {
                 cloud: clients.as_deref(),
                 reason,
                 work,
-                launch_pending: told.launch_pending,
-                pooled: told.pooled,
-                ends: told.ends,
-                notices: &told.notices,
+                told,
             };
             instance::detach_early(&retirement, found, &mut hands).await;
         }));
@@ -166,10 +163,7 @@ impl Supervisor {
                 cloud: clients.as_deref(),
                 reason,
                 work,
-                launch_pending: told.launch_pending,
-                pooled: told.pooled,
-                ends: told.ends,
-                notices: &told.notices,
+                told,
             };
             loop {
                 let found = hands.shared.position();
@@ -250,14 +244,6 @@ impl Supervisor {
             inbox: self.inbox.clone(),
         }
     }
-}
-
-/// What a retirement must know of what the machine was told; see [`Retirement`].
-struct Told {
-    launch_pending: bool,
-    pooled: bool,
-    ends: Option<Instant>,
-    notices: Vec<Notice>,
 }
 
 /// What machine is to be ended.
