@@ -2,7 +2,6 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -10,14 +9,13 @@ use nix::unistd::Pid;
 use tracing::{info, warn};
 
 use super::machine::Machine;
-use super::notices::wants_back;
+use super::notices::{group_wants, wants_back};
 use super::retire::{clients_for, find_placement};
 use crate::agent::Process;
 use crate::config::Config;
 use crate::exit::Status;
 use crate::instance::{
-    self, Host, Imds, LadderOutcome, Placement, Position, Reading, Retirement, Runner, Target,
-    Told, Work, climb,
+    self, Host, LadderOutcome, Position, Retirement, Runner, Target, Told, Work, climb,
 };
 use crate::lifecycle::{Exit, Reason};
 
@@ -36,7 +34,13 @@ pub fn retire_now(config: Config, reason: Reason) -> anyhow::Result<Status> {
         .context("cannot start the event loop")?;
     let outcome = runtime.block_on(async {
         let metadata = instance::metadata();
-        let reason = match group_wants(&metadata).await {
+        let target = match &metadata {
+            Ok(imds) => group_wants(imds).await,
+            Err(_) => None,
+        };
+        // What runs when the system is shut down must not end a machine that is only being put
+        // into the warm pool.
+        let reason = match target {
             Some(target) if wants_back(&target) => {
                 info!("retire.pooled: the group has this machine in its warm pool, where it stays");
                 return LadderOutcome::Exit;
@@ -69,16 +73,6 @@ pub fn retire_now(config: Config, reason: Reason) -> anyhow::Result<Status> {
         LadderOutcome::PoweredOff | LadderOutcome::Exit | LadderOutcome::Pooled => Status::Success,
         LadderOutcome::ReturnToService | LadderOutcome::Stuck => Status::Failure,
     })
-}
-
-/// Where its group wants this machine to be, if it says so. What runs when the system is shut down
-/// must not end a machine that is only being put into the warm pool.
-async fn group_wants(metadata: &Result<Arc<Imds>, Placement>) -> Option<Target> {
-    let imds = metadata.as_ref().ok()?;
-    match instance::look(imds).await.target {
-        Reading::Is(target) => Some(target),
-        Reading::Nothing | Reading::Unknown => None,
-    }
 }
 
 /// The hands of a ladder that has no supervisor: it waits for its own commands.

@@ -11,7 +11,7 @@ use super::input::Input;
 use super::{Supervisor, clock};
 use crate::instance::{
     ActionResult, Answer, ApiError, Ask, Call, Clients, Cloud, HookFailure, HookNames, Identity,
-    Keeper, Placement, Reply, Transition, Turn, Verdict, classify, ours,
+    Keeper, Reply, Transition, Turn, Verdict, classify, ours,
 };
 use crate::lifecycle::{Event, Instant, Reason};
 
@@ -68,14 +68,12 @@ impl Supervisor {
     /// Keeps the group waiting for us, if it does wait. Before it is known which machine this is,
     /// nothing can be asked; [`Self::placed`] comes here again.
     pub(super) fn keep_hook(&mut self, transition: Transition) {
+        let Some((identity, clients)) = self.reach() else {
+            return;
+        };
         let kept = match transition {
             Transition::Launching => &mut self.hooks.launch,
             Transition::Terminating => &mut self.hooks.termination,
-        };
-        let placement = self.placement.borrow();
-        let identity = placement.as_ref().and_then(Placement::identity);
-        let (Some(identity), Some(clients)) = (identity, &self.machine.clients) else {
-            return;
         };
         let is_kept = kept.as_ref().is_some_and(|kept| !kept.is_over());
         if is_kept || self.config.retire.dry_run {
@@ -87,8 +85,8 @@ impl Supervisor {
         let keeping = Keeping {
             transition,
             names: self.config.hooks.clone(),
-            identity: identity.clone(),
-            clients: clients.clone(),
+            identity,
+            clients,
             pending: pending.clone(),
             is_failing: false,
             inbox: self.inbox.clone(),

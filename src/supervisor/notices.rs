@@ -94,10 +94,12 @@ pub fn wants_back(target: &Target) -> bool {
     matches!(target, Target::Warmed(warm) if *warm != Warm::Terminated)
 }
 
-/// As [`wants_back`], asked for now. Who does not answer wants nothing.
-pub async fn asks_back(imds: &Imds) -> bool {
-    let target = instance::look(imds).await.target;
-    matches!(target, Reading::Is(target) if wants_back(&target))
+/// Where the group wants this machine to be, asked for now, if it says so.
+pub async fn group_wants(imds: &Imds) -> Option<Target> {
+    match instance::look(imds).await.target {
+        Reading::Is(target) => Some(target),
+        Reading::Nothing | Reading::Unknown => None,
+    }
 }
 
 impl Supervisor {

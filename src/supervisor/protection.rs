@@ -8,8 +8,8 @@ use tracing::{debug, warn};
 
 use super::{Supervisor, clock};
 use crate::instance::{
-    Call, Clients, Cloud, Identity, Placement, Protect, ProtectFailure, ProtectTurn, Protector,
-    Verdict, classify,
+    Call, Clients, Cloud, Identity, Protect, ProtectFailure, ProtectTurn, Protector, Verdict,
+    classify,
 };
 
 /// What the protector must know. Dropped, nothing is called any more.
@@ -51,9 +51,7 @@ impl Supervisor {
     /// From now on, if that is wanted. It must be known which machine this is.
     pub(super) fn protect(&mut self) {
         let mode = self.config.protect;
-        let placement = self.placement.borrow();
-        let identity = placement.as_ref().and_then(Placement::identity);
-        let (Some(identity), Some(clients)) = (identity, &self.machine.clients) else {
+        let Some((identity, clients)) = self.reach() else {
             return;
         };
         if mode == Protect::Off || self.protection.0.is_some() || self.config.retire.dry_run {
@@ -65,7 +63,6 @@ impl Supervisor {
         };
         let (sender, facts) = watch::channel(facts);
         self.protection = Protection(Some(sender));
-        let (identity, clients) = (identity.clone(), clients.clone());
         tokio::spawn(follow(Protector::new(mode), facts, identity, clients));
     }
 }

@@ -9,11 +9,11 @@ use tracing::{error, info};
 
 use super::input::Input;
 use super::machine::Hands;
-use super::notices::asks_back;
+use super::notices::{group_wants, wants_back};
 use super::{Supervisor, clock};
 use crate::instance::{
-    self, Clients, HookNames, Host, Imds, LadderOutcome, Mode, Placement, Retirement, Told,
-    Transition, Work, climb, identify, longest_climb,
+    self, Clients, HookNames, Host, Identity, Imds, LadderOutcome, Mode, Placement, Retirement,
+    Told, Transition, Work, climb, identify, longest_climb,
 };
 use crate::lifecycle::{Event, Phase, Reason};
 
@@ -89,11 +89,16 @@ impl Supervisor {
 
     /// The first call of the ladder must not wait for credentials and TLS.
     pub(super) fn prepare_clients(&self) {
-        let placement = self.placement.borrow();
-        let identity = placement.as_ref().and_then(Placement::identity).cloned();
-        if let (Some(identity), Some(clients)) = (identity, self.machine.clients.clone()) {
+        if let Some((identity, clients)) = self.reach() {
             tokio::spawn(async move { clients.warm(&identity).await });
         }
+    }
+
+    /// This instance, and what calls AWS for it; `None` before it is known, and where there is none.
+    pub(super) fn reach(&self) -> Option<(Identity, Arc<Clients>)> {
+        let placement = self.placement.borrow();
+        let identity = placement.as_ref()?.identity()?.clone();
+        Some((identity, self.machine.clients.clone()?))
     }
 
     /// In good time after everything that is to happen before.
@@ -145,7 +150,8 @@ impl Supervisor {
         let work = self.work();
         tokio::spawn(async move {
             if let Some(imds) = unanswered {
-                told.pooled |= asks_back(&imds).await;
+                let target = group_wants(&imds).await;
+                told.pooled |= target.is_some_and(|target| wants_back(&target));
             }
             if let Some(early) = early {
                 // Two climbers at once could decrement twice.
