@@ -171,9 +171,9 @@ fn only_a_pipe_of_ours_is_reopened() {
 }
 
 /// The supervisor of the next test: starts an agent that counts, says who it is, and reads on
-/// until it is killed.
+/// until it is killed. More lines than a pipe holds, so that the agent is there until they are read.
 fn be_killed_later() {
-    let mut spec = shell("n=0; while [ $n -lt 3000 ]; do n=$((n+1)); echo line $n; done; echo $?");
+    let mut spec = shell("n=0; while [ $n -lt 30000 ]; do n=$((n+1)); echo line $n; done; echo $?");
     spec.stdout = Output::Tap;
     let started = spawn(&spec, AgentIndex(1)).unwrap();
     println!(
@@ -227,7 +227,7 @@ fn an_agent_survives_kill_9_and_its_output_goes_on() {
     File::from(reopen(&agent, Stream::Stdout).unwrap())
         .read_to_string(&mut rest)
         .unwrap();
-    let expected: String = (2..=3000).map(|n| format!("line {n}\n")).collect();
+    let expected: String = (2..=30_000).map(|n| format!("line {n}\n")).collect();
     assert_eq!(rest.trim_start(), expected + "0\n");
     block_on(async { tokio::time::timeout(LONG, agent.exited()).await }).unwrap();
     assert!(Process::adopt(pid, start_time).is_none());
