@@ -20,7 +20,7 @@ pub use environment::is_private;
 pub use output::{Chunk, Stream, Tap, reopen};
 pub use port::free_port;
 pub use proc::{ProcInfo, arguments, descendants, variable};
-pub use process::Process;
+pub use process::{Process, wait_in_time};
 pub use reap::{become_subreaper, has_children, reap};
 pub use spawn::{Beside, Output, Spec, spawn, spawn_beside};
 pub use terminal::take_back as take_back_terminal;

@@ -1,17 +1,32 @@
 //! One process that cannot be mistaken for another: signals reach it or nobody.
 
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tokio::time::timeout;
 
 use super::proc;
 use crate::sys;
 
 /// How often the end of somebody else's process is looked for where the kernel cannot tell it.
 const POLL: Duration = Duration::from_secs(1);
+
+/// Waits for a child that nobody else reaps; after `limit` it is killed. Whether it ended in time,
+/// and how.
+pub async fn wait_in_time(child: &mut Child, limit: Duration) -> io::Result<(bool, ExitStatus)> {
+    let process = Process::of_child(Pid::from_raw(child.id().cast_signed()));
+    let in_time = timeout(limit, process.exited()).await.is_ok();
+    if !in_time {
+        // That it is gone already is no error.
+        let _ = child.kill();
+    }
+    Ok((in_time, child.wait()?))
+}
 
 /// A process, by its pid and the time of its start: pids come round again.
 #[derive(Debug)]

@@ -5,13 +5,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Context;
-use nix::unistd::Pid;
 use tracing::{info, warn};
 
 use super::machine::Machine;
 use super::notices::{group_wants, wants_back};
 use super::retire::{clients_for, find_placement};
-use crate::agent::Process;
+use crate::agent::wait_in_time;
 use crate::config::Config;
 use crate::exit::Status;
 use crate::instance::{
@@ -90,15 +89,10 @@ impl Runner for Alone<'_> {
                 return None;
             }
         };
-        let process = Process::of_child(Pid::from_raw(child.id().cast_signed()));
-        if tokio::time::timeout(timeout, process.exited())
-            .await
-            .is_err()
-        {
+        let (in_time, status) = wait_in_time(&mut child, timeout).await.ok()?;
+        if !in_time {
             warn!(%program, "command.overdue: killed");
-            let _ = child.kill();
         }
-        let status = child.wait().ok()?;
         Some(match (status.code(), status.signal()) {
             (Some(code), _) => Exit::Code(code),
             (None, signal) => Exit::Signal(signal.unwrap_or(libc::SIGKILL)),

@@ -3,10 +3,9 @@
 use std::io::Read;
 use std::process::{Command, Stdio};
 
-use nix::unistd::Pid;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use crate::agent::Process;
+use crate::agent::wait_in_time;
 use crate::instance::no_input;
 
 /// More than a pipe holds would keep the command from ending, and then it is killed.
@@ -23,12 +22,8 @@ pub(super) async fn output(argv: &[&str], until: Instant) -> Result<String, Stri
         .stderr(Stdio::null())
         .spawn()
         .map_err(|error| format!("{program} cannot be run: {error}"))?;
-    let process = Process::of_child(Pid::from_raw(child.id().cast_signed()));
-    let in_time = timeout_at(until, process.exited()).await.is_ok();
-    if !in_time {
-        let _ = child.kill();
-    }
-    let status = child.wait().map_err(|error| error.to_string())?;
+    let ended = wait_in_time(&mut child, until.saturating_duration_since(Instant::now())).await;
+    let (in_time, status) = ended.map_err(|error| error.to_string())?;
     if !in_time {
         return Err(format!("{program} did not answer in time"));
     }
