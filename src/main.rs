@@ -16,6 +16,9 @@ mod iam;
 mod instance;
 mod jobs;
 mod lifecycle;
+#[cfg(feature = "poll")]
+#[expect(dead_code, unused_imports, reason = "being built")]
+mod poll;
 mod presets;
 #[cfg(test)]
 mod simulation;

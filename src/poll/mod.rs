@@ -1,0 +1,12 @@
+//! `clockout poll`: reads CI queues and starts exactly the capacity that is missing. It only
+//! scales out; the instances end themselves.
+//!
+//! `sources/` read demand, `targets/` read supply and create it, `plan/` decides and is pure.
+
+mod http;
+mod plan;
+mod snapshot;
+mod source;
+mod sources;
+mod target;
+mod targets;

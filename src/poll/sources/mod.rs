@@ -1,0 +1,65 @@
+//! The CI systems whose queues can be read. A new one is a file and a line in [`kinds`].
+
+use serde::Deserialize;
+
+use super::http::Http;
+use super::plan::Queue;
+use super::source::{self, Source};
+
+/// Declares the modules and the `kind`s of `source = { kind = "..." }`, each a module's `Spec`.
+macro_rules! kinds {
+    ($($module:ident: $variant:ident = $kind:literal),* $(,)?) => {
+        $(mod $module;)*
+
+        /// A `source` table of the configuration, of any kind.
+        #[derive(Debug, Clone, Deserialize)]
+        #[serde(tag = "kind")]
+        pub enum Spec {
+            $(#[serde(rename = $kind)] $variant($module::Spec),)*
+        }
+
+        impl Spec {
+            pub fn kind(&self) -> &'static str {
+                match *self {
+                    $(Spec::$variant(_) => $kind,)*
+                }
+            }
+
+            fn as_dyn(&self) -> &dyn source::Spec {
+                match *self {
+                    $(Spec::$variant(ref spec) => spec,)*
+                }
+            }
+
+            fn as_dyn_mut(&mut self) -> &mut dyn source::Spec {
+                match *self {
+                    $(Spec::$variant(ref mut spec) => spec,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {}
+
+impl source::Spec for Spec {
+    fn check(&self) -> Result<(), String> {
+        self.as_dyn().check()
+    }
+
+    fn fill(&mut self, tag: &str) {
+        self.as_dyn_mut().fill(tag);
+    }
+
+    fn server(&self) -> String {
+        format!("{} {}", self.kind(), self.as_dyn().server())
+    }
+
+    fn queue(&self) -> Queue {
+        self.as_dyn().queue()
+    }
+
+    fn open(&self, http: &Http) -> Box<dyn Source> {
+        self.as_dyn().open(http)
+    }
+}

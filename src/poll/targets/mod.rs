@@ -1,0 +1,54 @@
+//! What can be made larger. A new kind is a file and a line in [`kinds`].
+
+use serde::Deserialize;
+
+use super::plan::{BackendId, Place};
+use super::target::{self, Target};
+
+/// Declares the modules and the `kind`s of `target = { kind = "..." }`, each a module's `Spec`.
+macro_rules! kinds {
+    ($($(#[$attribute:meta])* $module:ident: $variant:ident = $kind:literal),* $(,)?) => {
+        $($(#[$attribute])* mod $module;)*
+
+        /// A `target` table of the configuration, of any kind.
+        #[derive(Debug, Clone, Deserialize)]
+        #[serde(tag = "kind")]
+        pub enum Spec {
+            $($(#[$attribute])* #[serde(rename = $kind)] $variant($module::Spec),)*
+        }
+
+        impl Spec {
+            pub fn kind(&self) -> &'static str {
+                match *self {
+                    $($(#[$attribute])* Spec::$variant(_) => $kind,)*
+                }
+            }
+
+            fn as_dyn(&self) -> &dyn target::Spec {
+                match *self {
+                    $($(#[$attribute])* Spec::$variant(ref spec) => spec,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {}
+
+impl target::Spec for Spec {
+    fn check(&self) -> Result<(), String> {
+        self.as_dyn().check()
+    }
+
+    fn backend(&self) -> BackendId {
+        self.as_dyn().backend()
+    }
+
+    fn place(&self) -> Place {
+        self.as_dyn().place()
+    }
+
+    fn open(&self) -> Box<dyn Target> {
+        self.as_dyn().open()
+    }
+}
