@@ -17,7 +17,7 @@ mod instance;
 mod jobs;
 mod lifecycle;
 #[cfg(feature = "poll")]
-#[expect(dead_code, unused_imports, reason = "being built")]
+#[allow(dead_code, unused_imports, reason = "being built")]
 mod poll;
 mod presets;
 #[cfg(test)]
