@@ -1,6 +1,8 @@
 //! The command line: what can be asked, and nothing of what it means.
 
 use std::ffi::OsString;
+#[cfg(feature = "poll")]
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
@@ -243,6 +245,62 @@ pub enum PresetCommand {
         #[arg(last = true, required = true, value_name = "AGENT")]
         agent: Vec<OsString>,
     },
+}
+
+/// Everything that can be set for `poll` beside its groups: as a flag, as `CLOCKOUT_<FLAG>` in the
+/// environment, or as a key of `[poll]` in the configuration file, in this order of precedence.
+#[cfg(feature = "poll")]
+#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PollOptions {
+    /// Configuration file [default: /etc/clockout/clockout.toml].
+    #[arg(long, env = "CLOCKOUT_CONFIG", value_name = "PATH")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+
+    /// How often each queue is read [default: 10s].
+    #[arg(long, env = "CLOCKOUT_INTERVAL", value_name = "DURATION")]
+    pub interval: Option<Time>,
+
+    /// Serve metrics, health and a status page here, for example 127.0.0.1:9466 [default: off].
+    #[arg(long, env = "CLOCKOUT_LISTEN", value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+
+    /// The most instances that all groups may have together [default: no limit].
+    #[arg(long, env = "CLOCKOUT_MAX_INSTANCES", value_name = "N")]
+    pub max_instances: Option<u32>,
+
+    /// Launch only while holding the lock on this file, so that a second poller can stand by.
+    #[arg(long, env = "CLOCKOUT_LEASE_FILE", value_name = "PATH")]
+    pub lease_file: Option<PathBuf>,
+
+    /// Log lines for people or for machines [default: text on a terminal, else json].
+    #[arg(long, env = "CLOCKOUT_LOG_FORMAT", value_name = "text|json")]
+    pub log_format: Option<LogFormat>,
+
+    /// The least important lines to log [default: info].
+    #[arg(long, env = "CLOCKOUT_LOG_LEVEL", value_name = "error|warn|info|debug")]
+    pub log_level: Option<crate::config::LogLevel>,
+
+    /// Say what would be launched, and launch nothing.
+    #[arg(long, env = "CLOCKOUT_DRY_RUN", num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
+    pub dry_run: Option<bool>,
+}
+
+/// What `poll` is to do this time.
+#[cfg(feature = "poll")]
+#[derive(Debug, Clone, Args)]
+pub struct PollManner {
+    /// One round: read every queue and group, launch what is missing, end.
+    #[arg(long)]
+    pub once: bool,
+
+    /// Print the arithmetic of this group's last decision, and why it did not launch more.
+    ///
+    /// Asks the poller that runs at --listen; without one it reads the queue and the group itself,
+    /// and launches nothing.
+    #[arg(long, value_name = "GROUP", conflicts_with = "once")]
+    pub explain: Option<String>,
 }
 
 /// Everything that can be set for `run`: as a flag, as `CLOCKOUT_<FLAG>` in the environment, or

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use tracing::warn;
 
@@ -67,17 +68,20 @@ pub struct Logging {
     pub level: LogLevel,
 }
 
+/// What `run` reads of the file; the rest is the poller's.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct File {
     run: RunOptions,
+    poll: IgnoredAny,
+    group: IgnoredAny,
+    discover: IgnoredAny,
 }
 
 /// The options with the file's values where neither flag nor environment has one.
 pub fn gather(given: &RunOptions) -> Result<RunOptions, Usage> {
-    let path = given.config.clone().unwrap_or_else(|| DEFAULT_FILE.into());
     let mut options = given.clone();
-    let file = read_file(&path)?.run;
+    let file = read_file::<File>(given.config.as_deref())?.run;
     macro_rules! fill {
         ($($field:ident),*) => { $(options.$field = options.$field.take().or(file.$field);)* };
     }
@@ -112,11 +116,13 @@ pub fn gather(given: &RunOptions) -> Result<RunOptions, Usage> {
     Ok(options)
 }
 
-/// An absent file is an empty one.
-fn read_file(path: &Path) -> Result<File, Usage> {
+/// The configuration, from the usual place unless another is given. An absent file is an empty
+/// one.
+pub fn read_file<T: DeserializeOwned + Default>(path: Option<&Path>) -> Result<T, Usage> {
+    let path = path.unwrap_or(Path::new(DEFAULT_FILE));
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(File::default()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(T::default()),
         Err(error) => {
             let path = path.display();
             return Err(Usage(format!(
@@ -198,9 +204,13 @@ impl Config {
 
 impl Logging {
     pub fn of(options: &RunOptions) -> Logging {
+        Logging::new(options.log_format, options.log_level)
+    }
+
+    pub fn new(format: Option<LogFormat>, level: Option<LogLevel>) -> Logging {
         Logging {
-            format: options.log_format,
-            level: options.log_level.unwrap_or(LogLevel::Info),
+            format,
+            level: level.unwrap_or(LogLevel::Info),
         }
     }
 }
@@ -493,7 +503,7 @@ mod tests {
         let path = dir.path().join("clockout.toml");
         let explain = |text: &[u8]| {
             std::fs::write(&path, text).expect("written");
-            read_file(&path).expect_err("refused").0
+            read_file::<File>(Some(&path)).expect_err("refused").0
         };
         let error = explain(b"[run]\nmax_job = 3\n");
         assert!(

@@ -8,6 +8,7 @@
 
 mod agent;
 mod cli;
+mod clock;
 mod config;
 mod control;
 mod doctor;
@@ -17,7 +18,14 @@ mod instance;
 mod jobs;
 mod lifecycle;
 #[cfg(feature = "poll")]
-#[allow(dead_code, unused_imports, reason = "being built")]
+#[allow(
+    dead_code,
+    unused_imports,
+    unreachable_code,
+    unused_variables,
+    unused_mut,
+    reason = "being built"
+)]
 mod poll;
 mod presets;
 #[cfg(test)]

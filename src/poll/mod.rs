@@ -3,6 +3,7 @@
 //!
 //! `sources/` read demand, `targets/` read supply and create it, `plan/` decides and is pure.
 
+mod config;
 mod http;
 mod plan;
 mod snapshot;

@@ -16,6 +16,9 @@ pub trait Spec {
     /// What the group is called there.
     fn place(&self) -> Place;
 
+    /// For a discovered group: what it is called.
+    fn fill(&mut self, place: &Place);
+
     /// Does nothing yet.
     fn open(&self) -> Box<dyn Target>;
 }

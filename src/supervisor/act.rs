@@ -7,8 +7,9 @@ use nix::unistd::Pid;
 use tracing::warn;
 
 use super::input::Input;
-use super::{Child, Supervisor, clock, report};
+use super::{Child, Supervisor, report};
 use crate::agent::{self, Owner, Process};
+use crate::clock;
 use crate::lifecycle::{Action, AgentIndex, Event, Exit, Phase, Report, Sweep};
 
 /// How long the last output of an ended process may take to be read, when whoever reads ours is

@@ -16,10 +16,11 @@ use nix::unistd::fchown;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
+use super::Supervisor;
 use super::commands::Order;
 use super::input::Input;
-use super::{Supervisor, clock};
 use crate::agent::{Spec, User};
+use crate::clock;
 use crate::config::Config;
 use crate::instance::no_input;
 use crate::lifecycle::{AgentIndex, Event, Exit};

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
+use super::Supervisor;
 use super::input::Input;
-use super::{Supervisor, clock};
+use crate::clock;
 use crate::instance::{
     ActionResult, Answer, ApiError, Ask, Call, Clients, Cloud, HookFailure, HookNames, Identity,
     Keeper, Reply, Transition, Turn, Verdict, classify, ours,

@@ -15,9 +15,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tracing::warn;
 
-use super::clock;
 use super::commands::Order;
 use super::input::Input;
+use crate::clock;
 use crate::config::Config;
 use crate::instance::{self, Armed, Clients, Host, Plan, Position, Runner, Timing};
 use crate::lifecycle::{Exit, Instant};

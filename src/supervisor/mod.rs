@@ -5,7 +5,6 @@
 
 mod act;
 mod alone;
-mod clock;
 mod commands;
 mod container;
 mod cordon;
@@ -40,6 +39,7 @@ use tracing::{info, warn};
 
 use crate::agent::{self, Process, Spec, Tree};
 use crate::cli::RunOptions;
+use crate::clock::{self, Alarm};
 use crate::config::{self, Config};
 use crate::control::{BindError, Incoming, Reply, Request, Server, State};
 use crate::exit::{Status, Usage};
@@ -48,7 +48,6 @@ use crate::lifecycle::{
     Action, AgentIndex, DetectorIndex, Event, Exit, Instant, Lifecycle, Observation, Phase, Reason,
 };
 use crate::presets::{Launch, Seat};
-use clock::Alarm;
 use commands::Commands;
 use container::{Container, Ending};
 use hooks::Hooks;

@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
+use super::Supervisor;
 use super::input::Input;
-use super::{Supervisor, clock};
+use crate::clock;
 use crate::control::NoticeStatus;
 use crate::instance::{
     self, Imds, Membership, News, Notice, Placement, Reading, Target, Transition, Warm, Watch,

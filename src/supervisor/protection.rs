@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
-use super::{Supervisor, clock};
+use super::Supervisor;
+use crate::clock;
 use crate::instance::{
     Call, Clients, Cloud, Identity, Protect, ProtectFailure, ProtectTurn, Protector, Verdict,
     classify,

@@ -7,10 +7,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{error, info};
 
+use super::Supervisor;
 use super::input::Input;
 use super::machine::Hands;
 use super::notices::{group_wants, wants_back};
-use super::{Supervisor, clock};
+use crate::clock;
 use crate::instance::{
     self, Clients, HookNames, Host, Identity, Imds, LadderOutcome, Mode, Placement, Retirement,
     Told, Transition, Work, climb, identify, longest_climb,

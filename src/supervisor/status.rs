@@ -1,6 +1,7 @@
 //! The supervisor's view of itself, as `clockout status` shows it.
 
-use super::{Supervisor, clock};
+use super::Supervisor;
+use crate::clock;
 use crate::control::StatusReport;
 use crate::control::{AgentStatus, InstanceStatus, JobStatus, LimitStatus, Next, State};
 use crate::instance::Placement;

@@ -29,6 +29,12 @@ macro_rules! kinds {
                     $($(#[$attribute])* Spec::$variant(ref spec) => spec,)*
                 }
             }
+
+            fn as_dyn_mut(&mut self) -> &mut dyn target::Spec {
+                match *self {
+                    $($(#[$attribute])* Spec::$variant(ref mut spec) => spec,)*
+                }
+            }
         }
     };
 }
@@ -46,6 +52,10 @@ impl target::Spec for Spec {
 
     fn place(&self) -> Place {
         self.as_dyn().place()
+    }
+
+    fn fill(&mut self, place: &Place) {
+        self.as_dyn_mut().fill(place);
     }
 
     fn open(&self) -> Box<dyn Target> {

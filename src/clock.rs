@@ -1,4 +1,4 @@
-//! The clock that runs through suspend, and one alarm on it: the supervisor's only timer.
+//! The clock that runs through suspend, and one alarm on it: an event loop's only timer.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
