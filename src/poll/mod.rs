@@ -3,8 +3,10 @@
 //!
 //! `sources/` read demand, `targets/` read supply and create it, `plan/` decides and is pure.
 
+mod command;
 mod config;
 mod http;
+mod lease;
 mod plan;
 mod snapshot;
 mod source;
