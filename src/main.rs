@@ -7,6 +7,7 @@
 //! `supervisor` ties them together.
 
 mod agent;
+mod aws;
 mod cli;
 mod clock;
 mod config;

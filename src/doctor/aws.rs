@@ -14,11 +14,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Subject;
 use super::facts::{Allowed, Answers, Asked, Aws, Fact, Group, Member, Shutdown, Tags, Unknown};
+use crate::aws::{ApiError, explain};
 use crate::iam::{Action, Features};
 use crate::instance::notices::Hook;
 use crate::instance::{
-    ApiError, Call, Clients, Cloud, GroupName, HookNames, Identity, InstanceId, Membership, Reply,
-    explain,
+    Call, Clients, Cloud, GroupName, HookNames, Identity, InstanceId, Membership, Reply,
 };
 use told::{Miss, Told, allowed, fact};
 

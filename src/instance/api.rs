@@ -7,6 +7,7 @@ use std::future::Future;
 
 use super::identity::Identity;
 use super::notices::{Hook, Transition};
+use crate::aws::ApiError;
 
 /// One request to AWS about this instance. All but `Terminate`, which is EC2's, are Auto
 /// Scaling's.
@@ -75,35 +76,6 @@ impl Call {
             self,
             Call::Detach { decrement: true } | Call::TerminateInGroup { decrement: true }
         )
-    }
-}
-
-/// Why a call failed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ApiError {
-    /// AWS answered with an error.
-    #[error("{code} (HTTP {status}): {message}")]
-    Service {
-        status: u16,
-        code: String,
-        message: String,
-    },
-    /// Sent, perhaps, and no answer came: nobody knows whether it was done.
-    #[error("no answer: {0}")]
-    Unanswered(String),
-    /// It never left this machine, for want of credentials for example.
-    #[error("not sent: {0}")]
-    NotSent(String),
-}
-
-impl ApiError {
-    /// Short, for counting.
-    pub fn code(&self) -> &str {
-        match self {
-            ApiError::Service { code, .. } => code,
-            ApiError::Unanswered(_) => "Unanswered",
-            ApiError::NotSent(_) => "NotSent",
-        }
     }
 }
 

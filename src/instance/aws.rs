@@ -2,29 +2,22 @@
 
 mod hooks;
 
-use std::error::Error;
 use std::time::Duration;
 
-use aws_config::BehaviorVersion;
-use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
 use aws_sdk_autoscaling::types::AutoScalingInstanceDetails;
-use aws_sdk_ec2::config::Region;
-use aws_sdk_ec2::config::http::HttpResponse;
-use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use tokio::sync::OnceCell;
 use tracing::debug;
 
-use super::api::{ApiError, Call, Cloud, Reply, Seen};
+use super::api::{Call, Cloud, Reply, Seen};
 use super::identity::{GroupName, Identity, InstanceId, Membership};
 use super::notices::{Hook, HookNames};
-use super::tls;
+use crate::aws::{ApiError, Patience, explain, settings};
 
-/// The SDK waits for ever by default.
-const CONNECT: Duration = Duration::from_secs(3);
-const ATTEMPT: Duration = Duration::from_secs(5);
-/// Resolving credentials included.
-const OPERATION: Duration = Duration::from_secs(10);
+/// A machine that ends has no time to wait.
+const PATIENCE: Patience = Patience {
+    attempt: Duration::from_secs(5),
+    operation: Duration::from_secs(10),
+};
 
 /// Clients of one region, made when they are first used.
 #[derive(Debug)]
@@ -146,21 +139,8 @@ impl Clients {
 }
 
 async fn make(region: String) -> Made {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(CONNECT)
-        .read_timeout(ATTEMPT)
-        .operation_attempt_timeout(ATTEMPT)
-        .operation_timeout(OPERATION)
-        .build();
-    // Credentials, AWS_ENDPOINT_URL* and profiles as everywhere; the region is the machine's own.
-    let config = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(tls::http_client())
-        .region(Region::new(region))
-        // A decrement whose answer was lost must not be repeated blindly: the ladder retries.
-        .retry_config(RetryConfig::disabled())
-        .timeout_config(timeouts)
-        .load()
-        .await;
+    // The region is the machine's own.
+    let config = settings(Some(region), PATIENCE).await;
     Made {
         autoscaling: aws_sdk_autoscaling::Client::new(&config),
         ec2: aws_sdk_ec2::Client::new(&config),
@@ -204,28 +184,5 @@ impl Cloud for Clients {
             }
         }
         Ok(Reply::Done)
-    }
-}
-
-/// What an error of the SDK's means.
-pub fn explain<E>(error: SdkError<E, HttpResponse>) -> ApiError
-where
-    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
-{
-    match &error {
-        SdkError::ConstructionFailure(_) => {
-            ApiError::NotSent(DisplayErrorContext(&error).to_string())
-        }
-        SdkError::ServiceError(answer) => ApiError::Service {
-            status: answer.raw().status().as_u16(),
-            code: answer.err().code().unwrap_or_default().to_owned(),
-            message: answer.err().message().unwrap_or_default().to_owned(),
-        },
-        SdkError::ResponseError(answer) => ApiError::Service {
-            status: answer.raw().status().as_u16(),
-            code: "Unreadable".to_owned(),
-            message: DisplayErrorContext(&error).to_string(),
-        },
-        _ => ApiError::Unanswered(DisplayErrorContext(&error).to_string()),
     }
 }

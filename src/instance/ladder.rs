@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::api::{ApiError, Call, Cloud, Reply};
+use super::api::{Call, Cloud, Reply};
 use super::backoff::Backoff;
 use super::deadman::uptime;
 use super::identity::Membership;
@@ -19,6 +19,7 @@ use super::record;
 use super::retirement::{Host, LadderOutcome, Retirement, longest_climb};
 use super::rung::{Answer, Rung, Step};
 use super::verdict::{Verdict, classify};
+use crate::aws::ApiError;
 use crate::lifecycle::Exit;
 
 /// Climbs until the machine is going, returns to service, or is not ours to end. `found` is what

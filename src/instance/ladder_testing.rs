@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::api::{ApiError, Call, Cloud, Reply};
+use super::api::{Call, Cloud, Reply};
 use super::identity::{Identity, Placement};
 use super::ladder::climb;
 use super::mode::Mode;
@@ -15,6 +15,7 @@ use super::poweroff::Runner;
 use super::record::Work;
 use super::retirement::{Host, LadderOutcome, Plan, Retirement, Timing, Told};
 use super::rung::Rung;
+use crate::aws::ApiError;
 use crate::lifecycle::{Exit, Reason};
 
 /// Answers in this order, then `Done` to everything.

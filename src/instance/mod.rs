@@ -41,15 +41,15 @@ mod record;
 mod retirement;
 mod rung;
 #[cfg(feature = "aws")]
-mod tls;
+pub mod tls;
 mod verdict;
 mod watcher;
 #[cfg(test)]
 mod watcher_tests;
 
-pub use api::{ActionResult, ApiError, Call, Cloud, Reply};
+pub use api::{ActionResult, Call, Cloud, Reply};
 #[cfg(feature = "aws")]
-pub use aws::{Clients, explain};
+pub use aws::Clients;
 pub use deadman::{Armed, arm, watchdog_main};
 pub use identify::{GROUP_TAG, INSTANCE_TAGS, identify, is_container, metadata};
 #[cfg(feature = "aws")]

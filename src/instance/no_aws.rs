@@ -1,9 +1,10 @@
 //! Stands in for `aws.rs` in builds without the feature `aws`: there are no clients, so a machine
 //! of EC2 ends by powering off.
 
-use super::api::{ApiError, Call, Cloud, Reply};
+use super::api::{Call, Cloud, Reply};
 use super::identity::{GroupName, Identity, InstanceId};
 use super::notices::HookNames;
+use crate::aws::ApiError;
 
 /// Never exists.
 #[derive(Debug)]

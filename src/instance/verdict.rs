@@ -3,7 +3,8 @@
 // In builds without it nobody answers.
 #![cfg_attr(not(feature = "aws"), allow(dead_code))]
 
-use super::api::{ApiError, Reply};
+use super::api::Reply;
+use crate::aws::ApiError;
 
 /// What a failed call means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,63 +37,20 @@ impl Verdict {
     }
 }
 
-/// Codes of the query protocol's common errors and of EC2's ("Error codes for the Amazon EC2
-/// API", "Common errors" of the Auto Scaling API reference).
-const DENIED: [&str; 13] = [
-    "AccessDenied",
-    "AccessDeniedException",
-    "UnauthorizedOperation",
-    "AuthFailure",
-    "Blocked",
-    "IncompleteSignature",
-    "InvalidClientTokenId",
-    "MissingAuthenticationToken",
-    "NotAuthorized",
-    "OptInRequired",
-    "PendingVerification",
-    "SignatureDoesNotMatch",
-    "UnrecognizedClientException",
-];
-
-/// Refused before anything was done. ResourceContention has HTTP status 500 and means that the
-/// group is being changed by somebody else; the expired ones are mended by new credentials.
-const RETRY: [&str; 12] = [
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "RequestExpired",
-    "RequestLimitExceeded",
-    "ResourceContention",
-    "ResourceContentionFault",
-    "ScalingActivityInProgress",
-    "ScalingActivityInProgressFault",
-    "Throttling",
-    "ThrottlingException",
-    "ThrottledException",
-    "TooManyRequestsException",
-];
-
 pub fn classify(error: &ApiError) -> Verdict {
-    let (status, code, message) = match error {
+    let message = match error {
         ApiError::Unanswered(_) => return Verdict::Ambiguous,
         ApiError::NotSent(_) => return Verdict::Retry,
-        ApiError::Service {
-            status,
-            code,
-            message,
-        } => (*status, code.as_str(), message.as_str()),
+        ApiError::Service { message, .. } => message,
     };
-    if RETRY.contains(&code) {
-        return Verdict::Retry;
-    }
-    if DENIED.contains(&code) {
-        return Verdict::Denied;
-    }
-    match status {
-        429 => Verdict::Retry,
-        401 | 403 => Verdict::Denied,
-        400..=499 => classify_refusal(message),
-        // 5xx may follow the deed, and a 2xx that cannot be read follows it certainly.
-        _ => Verdict::Ambiguous,
+    if error.is_throttled() || error.is_busy() || error.is_expired() {
+        Verdict::Retry
+    } else if error.is_denied() {
+        Verdict::Denied
+    } else if error.is_ambiguous() {
+        Verdict::Ambiguous
+    } else {
+        classify_refusal(message)
     }
 }
 
@@ -122,8 +80,6 @@ fn classify_refusal(message: &str) -> Verdict {
         Verdict::NotInService
     } else if leaving {
         Verdict::AlreadyLeaving
-    } else if says("rate exceeded") {
-        Verdict::Retry
     } else {
         Verdict::Refused
     }

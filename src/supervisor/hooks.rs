@@ -9,10 +9,11 @@ use tracing::{info, warn};
 
 use super::Supervisor;
 use super::input::Input;
+use crate::aws::ApiError;
 use crate::clock;
 use crate::instance::{
-    ActionResult, Answer, ApiError, Ask, Call, Clients, Cloud, HookFailure, HookNames, Identity,
-    Keeper, Reply, Transition, Turn, Verdict, classify, ours,
+    ActionResult, Answer, Ask, Call, Clients, Cloud, HookFailure, HookNames, Identity, Keeper,
+    Reply, Transition, Turn, Verdict, classify, ours,
 };
 use crate::lifecycle::{Event, Instant, Reason};
 

@@ -6,9 +6,9 @@
 
 use super::Asker;
 use super::told::{allowed, dry_run};
+use crate::aws::{ApiError, explain};
 use crate::doctor::facts::Allowed;
 use crate::iam::Action;
-use crate::instance::{ApiError, explain};
 
 /// Instance ids are random; this one is of the right form, and nobody's. If it were somebody's, it
 /// would still be in no group of this account's.

@@ -1,8 +1,9 @@
 //! What answers mean: for a fact, and for whether a call is allowed. Pure.
 
+use crate::aws::ApiError;
 use crate::doctor::facts::{Allowed, Fact, Unknown};
 use crate::iam::Action;
-use crate::instance::{ApiError, Verdict, classify};
+use crate::instance::{Verdict, classify};
 
 /// Why there is no answer that says anything.
 pub(super) enum Miss {

@@ -5,8 +5,9 @@ use std::time::Duration;
 use aws_sdk_autoscaling::types::LifecycleHook;
 use tracing::warn;
 
-use super::{Clients, explain};
-use crate::instance::api::{ActionResult, ApiError, Reply};
+use super::Clients;
+use crate::aws::{ApiError, explain};
+use crate::instance::api::{ActionResult, Reply};
 use crate::instance::identity::{GroupName, Identity};
 use crate::instance::notices::{Hook, HookNames, Transition, ours};
 use crate::instance::verdict::{Verdict, all_told, classify};
