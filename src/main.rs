@@ -34,6 +34,7 @@ mod simulation;
 mod supervisor;
 mod sys;
 mod telemetry;
+mod tls;
 mod toml_error;
 
 use std::io::{ErrorKind, Write, stderr, stdin, stdout};

@@ -10,7 +10,7 @@ use aws_sdk_ec2::config::http::HttpResponse;
 use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
 use super::ApiError;
-use crate::instance::tls;
+use crate::tls;
 
 /// The SDK waits for ever by default.
 const CONNECT: Duration = Duration::from_secs(3);

@@ -16,6 +16,7 @@ use tracing::warn;
 
 use super::notices::{Clock, parse_date};
 use crate::lifecycle;
+use crate::tls::plain_client;
 
 const ENDPOINT: &str = "http://169.254.169.254";
 const ENDPOINT_V6: &str = "http://[fd00:ec2::254]";
@@ -84,7 +85,7 @@ impl Imds {
     }
 
     pub(super) fn new(endpoint: &str) -> Option<Imds> {
-        let http = Client::builder()
+        let http = plain_client()
             // The service is never behind a proxy, and refuses requests that came through one.
             .no_proxy()
             .redirect(redirect::Policy::none())

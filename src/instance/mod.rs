@@ -40,8 +40,6 @@ mod poweroff;
 mod record;
 mod retirement;
 mod rung;
-#[cfg(feature = "aws")]
-pub mod tls;
 mod verdict;
 mod watcher;
 #[cfg(test)]
@@ -63,6 +61,7 @@ pub use no_aws::Clients;
 pub use notices::{
     Answer, Ask, HookFailure, HookNames, Keeper, News, Notice, NoticePolicy, OnRebalance, Protect,
     ProtectFailure, ProtectTurn, Protector, Reading, Target, Transition, Turn, Warm, Watch, ours,
+    parse_date,
 };
 #[cfg(test)]
 pub use policy::{AtMinimum, Leave, leave};

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use crate::lifecycle::Observation;
 use crate::presets::{Credentials, HttpDetector, Page, Pointer, Target};
+use crate::tls::plain_client;
 
 /// For one question and its whole answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -68,7 +69,7 @@ impl Failure {
 
 impl HttpProbe {
     pub fn new(spec: &HttpDetector, target: &Target) -> Result<HttpProbe, reqwest::Error> {
-        let client = reqwest::Client::builder()
+        let client = plain_client()
             .no_proxy()
             .redirect(Policy::none())
             .timeout(PATIENCE)

@@ -17,6 +17,7 @@ use reqwest::redirect::Policy;
 use thiserror::Error;
 
 use crate::presets::{Call, Credentials};
+use crate::tls::plain_client;
 
 /// For the call and its whole answer.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -40,7 +41,7 @@ pub fn needs_curl(call: &Call) -> bool {
 /// not meant to get the credentials.
 pub async fn send(call: Call) -> Result<(), CallError> {
     let refused = |error: reqwest::Error| CallError::Request(error.without_url());
-    let client = reqwest::Client::builder()
+    let client = plain_client()
         .redirect(Policy::none())
         .timeout(PATIENCE)
         .build()

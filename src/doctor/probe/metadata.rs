@@ -7,6 +7,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::doctor::facts::{Answers, Fact, Metadata, Silence, Tags, Unknown};
 use crate::instance::{self, GROUP_TAG, INSTANCE_TAGS, Imds, Placement};
+use crate::tls::plain_client;
 
 /// For each of the two looks that tell why no token comes.
 const LOOK: Duration = Duration::from_secs(2);
@@ -110,7 +111,7 @@ struct Door<'a> {
 
 impl Door<'_> {
     fn new(imds: &Imds) -> Door<'_> {
-        let http = Client::builder()
+        let http = plain_client()
             .no_proxy()
             .redirect(redirect::Policy::none())
             .timeout(LOOK)

@@ -1,6 +1,4 @@
-//! One HTTPS client for both services: rustls with aws-lc, and the system's trusted roots.
-//!
-//! Where the system has none (an image made `FROM scratch`), Mozilla's, compiled in.
+//! One HTTPS client for all services of the AWS SDK: rustls with aws-lc.
 
 use std::path::Path;
 
