@@ -13,3 +13,5 @@ mod source;
 mod sources;
 mod target;
 mod targets;
+mod together;
+mod token;

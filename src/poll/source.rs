@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use super::http::Http;
-use super::plan::{Harvest, Queue};
+use super::plan::{Harvest, Hints, Queue};
 
 /// A future of one thread.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -53,14 +53,36 @@ pub enum SourceError {
     /// 401, 403, or no token to be had: says which, and where the token was looked for.
     #[error("{0}")]
     Denied(String),
+    /// 429, or a refusal because a rate limit is used up. How long it asks to wait.
     #[error("asked too often{}", after(.0))]
     Limited(Option<Duration>),
+    /// 404 and 410: nothing is there, or the token may not see it.
+    #[error("{0}")]
+    Missing(String),
     /// Any other status: with the first words of the answer.
     #[error("{0}")]
     Status(String),
+    /// As [`SourceError::Status`], of a server that says when to come again.
+    #[error("{0}")]
+    Busy(String, Duration),
     /// The answer is not what was expected: says what, and where in it.
     #[error("{0}")]
     Unreadable(String),
+}
+
+impl SourceError {
+    /// When to ask again, as far as the server said so.
+    pub fn hints(&self) -> Hints {
+        let not_before = match self {
+            SourceError::Limited(wait) => *wait,
+            SourceError::Busy(_, wait) => Some(*wait),
+            _ => None,
+        };
+        Hints {
+            not_before,
+            every: None,
+        }
+    }
 }
 
 fn after(wait: &Option<Duration>) -> String {

@@ -1,10 +1,13 @@
 //! The CI systems whose queues can be read. A new one is a file and a line in [`kinds`].
 
-use serde::Deserialize;
+mod each;
 
-use super::http::Http;
-use super::plan::Queue;
-use super::source::{self, Source};
+use serde::Deserialize;
+use tokio::time::timeout;
+
+use super::http::{Http, ROUND};
+use super::plan::{Harvest, Queue};
+use super::source::{self, Later, Source, SourceError};
 
 /// Declares the modules and the `kind`s of `source = { kind = "..." }`, each a module's `Spec`.
 macro_rules! kinds {
@@ -60,6 +63,26 @@ impl source::Spec for Spec {
     }
 
     fn open(&self, http: &Http) -> Box<dyn Source> {
-        self.as_dyn().open(http)
+        Box::new(InTime(self.as_dyn().open(http)))
+    }
+}
+
+/// Ends each round in time, whatever the source does.
+struct InTime(Box<dyn Source>);
+
+impl Source for InTime {
+    fn bulk(&self) -> bool {
+        self.0.bulk()
+    }
+
+    fn read<'a>(&'a mut self, queues: &'a [Queue]) -> Later<'a, Result<Harvest, SourceError>> {
+        Box::pin(async move {
+            timeout(ROUND, self.0.read(queues))
+                .await
+                .unwrap_or_else(|_| {
+                    let text = format!("not all could be read within {ROUND:?}");
+                    Err(SourceError::Unreachable(text))
+                })
+        })
     }
 }
