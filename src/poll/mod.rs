@@ -8,6 +8,7 @@ mod config;
 mod http;
 mod lease;
 mod plan;
+mod server;
 mod snapshot;
 mod source;
 mod sources;

@@ -23,6 +23,32 @@ pub struct Snapshot {
     pub backends: Vec<Backend>,
 }
 
+impl Snapshot {
+    /// The group of that name.
+    pub fn group(&self, id: &str) -> Option<&Group> {
+        self.groups.iter().find(|group| group.id == id)
+    }
+
+    /// Jobs of all groups that are known; `None` while none is.
+    pub fn waiting(&self) -> Option<u32> {
+        sum(self.groups.iter().map(|group| group.waiting))
+    }
+
+    /// As [`Snapshot::waiting`].
+    pub fn running(&self) -> Option<u32> {
+        sum(self.groups.iter().map(|group| group.running))
+    }
+
+    /// Instances that exist, of all groups that are known; `None` while none is.
+    pub fn alive(&self) -> Option<u32> {
+        sum(self.groups.iter().map(|group| group.alive))
+    }
+}
+
+fn sum(numbers: impl Iterator<Item = Option<u32>>) -> Option<u32> {
+    numbers.flatten().reduce(u32::saturating_add)
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Group {
     pub id: String,
@@ -65,6 +91,20 @@ pub struct Group {
     pub boot_failures_total: u64,
 }
 
+impl Group {
+    /// The last decision and what keeps the next one from being made, in one line.
+    pub fn explain(&self) -> String {
+        let told = match (&self.decision, &self.unknown) {
+            (Some(decision), Some(why)) => format!("{decision} (since then unknown: {why})"),
+            (Some(decision), None) => decision.clone(),
+            (None, Some(why)) => format!("not decided: {why}"),
+            (None, None) => "not decided yet".to_owned(),
+        };
+        // Errors of services may have more lines.
+        format!("{}: {told}", self.id).replace(['\r', '\n'], " ")
+    }
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "state")]
 pub enum Breaker {
@@ -91,6 +131,8 @@ pub struct Source {
     pub took: Option<f64>,
     /// When it is asked next.
     pub next: Option<f64>,
+    /// How often it wants to be asked, where that is less often than the interval.
+    pub every: Option<f64>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
