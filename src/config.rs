@@ -271,7 +271,8 @@ fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-fn default_state_dir() -> PathBuf {
+/// What outlives a process is here when nobody says otherwise.
+pub fn default_state_dir() -> PathBuf {
     let home = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let own = home("XDG_STATE_HOME").or_else(|| Some(home("HOME")?.join(".local/state")));
     match own {

@@ -125,6 +125,13 @@ impl ChildSetup {
     }
 }
 
+/// The child leads a session of its own: no terminal, and nobody who ends ours, reaches it.
+pub fn new_session(command: &mut Command) {
+    // SAFETY: setsid(2) is async-signal-safe, and the closure allocates nothing. It can only fail
+    // for the leader of a process group, which a forked child is not.
+    unsafe { command.pre_exec(|| check(libc::setsid().min(0))) };
+}
+
 /// One child that has ended, or `None` when all that are left still run.
 ///
 /// Not nix's `waitpid`: it fails, after the child is reaped, when a real-time signal killed it.

@@ -39,7 +39,10 @@ macro_rules! kinds {
     };
 }
 
-kinds! {}
+kinds! {
+    exec: Exec = "exec",
+    process: Process = "process",
+}
 
 impl target::Spec for Spec {
     fn check(&self) -> Result<(), String> {
