@@ -40,6 +40,8 @@ macro_rules! kinds {
 }
 
 kinds! {
+    #[cfg(feature = "aws")]
+    asg: Asg = "asg",
     exec: Exec = "exec",
     process: Process = "process",
 }
