@@ -58,10 +58,11 @@ pub use ladder::{climb, detach_early};
 pub use mode::Mode;
 #[cfg(not(feature = "aws"))]
 pub use no_aws::Clients;
+#[cfg(feature = "poll")]
+pub use notices::parse_date;
 pub use notices::{
     Answer, Ask, HookFailure, HookNames, Keeper, News, Notice, NoticePolicy, OnRebalance, Protect,
     ProtectFailure, ProtectTurn, Protector, Reading, Target, Transition, Turn, Warm, Watch, ours,
-    parse_date,
 };
 #[cfg(test)]
 pub use policy::{AtMinimum, Leave, leave};

@@ -16,6 +16,8 @@ mod reply;
 mod site;
 #[cfg(test)]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::env;
 use std::sync::{Arc, OnceLock};
