@@ -43,7 +43,10 @@ macro_rules! kinds {
     };
 }
 
-kinds! {}
+kinds! {
+    buildkite: Buildkite = "buildkite",
+    circleci: Circleci = "circleci",
+}
 
 impl source::Spec for Spec {
     fn check(&self) -> Result<(), String> {
