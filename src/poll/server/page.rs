@@ -18,6 +18,9 @@ const TEMPLATE: &str = include_str!("page/page.html");
 pub const CSS: &str = include_str!("page/page.css");
 pub const JS: &str = include_str!("page/page.js");
 
+/// Of those that are told in full; `/healthz` has them all.
+const PROBLEMS: usize = 10;
+
 /// What the address asks for.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Asked<'a> {
@@ -151,10 +154,14 @@ fn list(problems: &[String]) -> String {
     if problems.is_empty() {
         return String::new();
     }
-    let items = problems.iter().fold(String::new(), |mut items, problem| {
+    let shown = problems.iter().take(PROBLEMS);
+    let mut items = shown.fold(String::new(), |mut items, problem| {
         let _ = write!(items, "<li>{}</li>", Text(problem));
         items
     });
+    if let Some(more @ 1..) = problems.len().checked_sub(PROBLEMS) {
+        let _ = write!(items, "<li>and {more} more</li>");
+    }
     format!("<ul class=\"problems\">{items}</ul>")
 }
 

@@ -80,10 +80,14 @@ fn row(group: &Group, samples: &[Sample], asked: &Asked, now: f64) -> String {
     let alive = cell("Alive", "", group.alive, stale);
     let booting = cell("Booting", "", group.booting, None);
     let desired = cell("Desired", "", group.desired, None);
-    let spark = if samples.len() > 1 {
-        chart::draw("spark", samples, asked.span, chart::top(samples))
-    } else {
+    let nothing = |sample: &Sample| {
+        let numbers = [sample.waiting, sample.running, sample.alive];
+        numbers.into_iter().flatten().all(|number| number == 0)
+    };
+    let spark = if samples.iter().all(nothing) {
         String::new()
+    } else {
+        chart::draw("spark", samples, asked.span, chart::top(samples))
     };
     format!(
         "<tr><td class=\"name\">{}</td>{waiting}{running}{alive}{booting}{desired}\
@@ -111,7 +115,11 @@ fn name(group: &Group) -> String {
 }
 
 fn cell(name: &str, class: &str, number: Option<u32>, about: Option<String>) -> String {
-    let zero = if number == Some(0) { " zero" } else { "" };
+    // What is not there needs no colour.
+    let (zero, class) = match number {
+        Some(0) => (" zero", ""),
+        Some(_) | None => ("", class),
+    };
     let about = about.map_or_else(String::new, |about| format!("<small>{about}</small>"));
     format!(
         "<td class=\"n{zero}\" data-name=\"{name}\"><b class=\"{class}\">{}</b>{about}</td>",

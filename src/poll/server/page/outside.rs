@@ -4,15 +4,19 @@ use super::badge;
 use crate::poll::server::html::{Text, long};
 use crate::poll::snapshot::{Backend, Source};
 
+/// Rows of each table: who has a source or a command a group may have thousands.
+const ROWS: usize = 50;
+
 pub fn sources(sources: &[Source], now: f64) -> String {
-    let rows: String = sources
-        .iter()
-        .map(|source| source_row(source, now))
-        .collect();
+    let mut shown: Vec<&Source> = sources.iter().collect();
+    shown.sort_by_key(|source| (source.error.is_none(), &source.id));
+    let rows = shown.iter().take(ROWS);
+    let rows: String = rows.map(|source| source_row(source, now)).collect();
+    let more = more(shown.len());
     format!(
         "<h2>Sources</h2><table><thead><tr><th>Source<th>Last told<th class=\"n\">Queues\
          <th class=\"n\">Took<th class=\"n\">Rounds<th class=\"n\">Failed<th>What it says\
-         </tr></thead><tbody>{rows}</tbody></table>"
+         </tr></thead><tbody>{rows}</tbody></table>{more}"
     )
 }
 
@@ -38,13 +42,14 @@ fn source_row(source: &Source, now: f64) -> String {
 }
 
 pub fn backends(backends: &[Backend], now: f64) -> String {
-    let rows: String = backends
-        .iter()
-        .map(|backend| backend_row(backend, now))
-        .collect();
+    let mut shown: Vec<&Backend> = backends.iter().collect();
+    shown.sort_by_key(|backend| (backend.error.is_none(), &backend.id));
+    let rows = shown.iter().take(ROWS);
+    let rows: String = rows.map(|backend| backend_row(backend, now)).collect();
+    let more = more(shown.len());
     format!(
         "<h2>Backends</h2><table><thead><tr><th>Backend<th>Last told<th class=\"n\">Failed\
-         <th>Calls<th>What it says</tr></thead><tbody>{rows}</tbody></table>"
+         <th>Calls<th>What it says</tr></thead><tbody>{rows}</tbody></table>{more}"
     )
 }
 
@@ -60,6 +65,14 @@ fn backend_row(backend: &Backend, now: f64) -> String {
         cell("Failed", backend.errors_total),
         error(&backend.error),
     )
+}
+
+/// What was left out: those without an error.
+fn more(all: usize) -> String {
+    match all.saturating_sub(ROWS) {
+        0 => String::new(),
+        more => format!("<p class=\"empty\">and {more} more, in status.json</p>"),
+    }
 }
 
 fn told(good: Option<f64>, error: &Option<String>, now: f64) -> String {

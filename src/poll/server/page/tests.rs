@@ -149,3 +149,25 @@ fn what_does_not_launch_is_said_at_the_top() {
         assert!(page.contains(text), "{text}\n{page}");
     }
 }
+
+#[test]
+fn thousands_that_do_not_answer_are_told_of_in_a_page() {
+    let mut broken = snapshot();
+    let source = broken.sources[1].clone();
+    let backend = broken.backends[0].clone();
+    for n in 0..5000 {
+        let mut source = source.clone();
+        source.id = format!("exec {n}");
+        source.good = Some(NOW - 900.0);
+        broken.sources.push(source);
+        let mut backend = backend.clone();
+        backend.id = format!("exec {n}");
+        broken.backends.push(backend);
+    }
+    let page = page(&broken, &Asked::default());
+    assert!(page.contains("5000 do not answer"));
+    assert!(page.contains("<li>and 4990 more</li>"));
+    assert!(page.contains("and 4952 more, in status.json"), "sources");
+    assert!(page.contains("and 4951 more, in status.json"), "backends");
+    assert!(page.len() < 100_000, "{} bytes", page.len());
+}
