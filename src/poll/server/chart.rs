@@ -9,6 +9,8 @@ use super::history::{Sample, Span};
 
 /// The height of the drawing's own coordinates; a sample is 1 wide.
 const HEIGHT: u32 = 100;
+/// Samples that a chart has room for from the start.
+const LEAST: usize = 30;
 
 /// What is drawn: the class that colours it, and where its number is.
 type Line = (&'static str, fn(&Sample) -> Option<u32>);
@@ -19,9 +21,16 @@ const LINES: [Line; 3] = [
     ("waiting", |sample| sample.waiting),
 ];
 
+/// How many samples wide a chart is: a poller that has just started need not show an empty hour.
+pub fn width(samples: &[Sample], span: Span) -> usize {
+    samples
+        .len()
+        .clamp(LEAST.min(span.samples()), span.samples())
+}
+
 /// The samples end at the right edge. `top` is the number at the upper edge.
 pub fn draw(class: &str, samples: &[Sample], span: Span, top: u32) -> String {
-    let width = span.samples();
+    let width = width(samples, span);
     let start = width.saturating_sub(samples.len());
     let mut svg = format!(
         "<svg class=\"{class}\" viewBox=\"0 0 {width} {HEIGHT}\" preserveAspectRatio=\"none\" \
@@ -117,10 +126,20 @@ mod tests {
             .to_vec();
         let svg = draw("spark", &samples, Span::Hour, 10);
         assert!(
-            svg.contains(r#"<path class="waiting" d="M354 100H356V50H357M358 0H359V10H360"/>"#),
+            svg.contains(r#"<path class="waiting" d="M24 100H26V50H27M28 0H29V10H30"/>"#),
             "{svg}"
         );
         assert!(svg.contains(r#"<path class="alive" d=""/>"#), "{svg}");
+    }
+
+    #[test]
+    fn a_chart_grows_with_what_there_is_to_show() {
+        let samples = vec![Sample::default(); 1000];
+        for (known, wide) in [(0, 30), (30, 30), (100, 100), (1000, 360)] {
+            assert_eq!(width(&samples[..known], Span::Hour), wide);
+        }
+        let svg = draw("large", &samples[..100], Span::Hour, 10);
+        assert!(svg.contains("viewBox=\"0 0 100 100\""), "{svg}");
     }
 
     #[test]
@@ -130,7 +149,7 @@ mod tests {
             ..Sample::default()
         });
         let svg = draw("spark", &samples, Span::Hour, 10);
-        let ground = "M357 100V50H358V100ZM359 100V0H360V100Z";
+        let ground = "M27 100V50H28V100ZM29 100V0H30V100Z";
         assert!(
             svg.contains(&format!(r#"<path class="ground" d="{ground}"/>"#)),
             "{svg}"

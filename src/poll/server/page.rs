@@ -18,6 +18,8 @@ const TEMPLATE: &str = include_str!("page/page.html");
 pub const CSS: &str = include_str!("page/page.css");
 pub const JS: &str = include_str!("page/page.js");
 
+/// Seconds: until then there is more to see in the chart of ten minutes.
+const YOUNG: f64 = 1200.0;
 /// Of those that are told in full; `/healthz` has them all.
 const PROBLEMS: usize = 10;
 
@@ -28,7 +30,8 @@ pub struct Asked<'a> {
     pub filter: &'a str,
     /// From 1.
     pub page: usize,
-    pub span: Span,
+    /// `None`: what the poller has lived through.
+    pub span: Option<Span>,
 }
 
 impl Asked<'_> {
@@ -51,9 +54,14 @@ impl Asked<'_> {
 
 /// The whole page, as of `now`, in seconds since 1970.
 pub fn render(snapshot: &Snapshot, history: &History, asked: &Asked, now: f64) -> String {
+    let span = asked.span.unwrap_or(if now - snapshot.started < YOUNG {
+        Span::Minutes
+    } else {
+        Span::Hour
+    });
     let problems = health::problems(snapshot, now);
     let state = State::of(snapshot, &problems);
-    let groups = groups::table(snapshot, history, asked, now);
+    let groups = groups::table(snapshot, history, asked, span, now);
     // A person sees no difference below a second, and nothing changes faster than it is asked.
     let every = snapshot.interval.clamp(1.0, 10.0).round();
     fill(
@@ -67,10 +75,10 @@ pub fn render(snapshot: &Snapshot, history: &History, asked: &Asked, now: f64) -
             ("numbers", &numbers(snapshot)),
             (
                 "chart",
-                &large_chart(&history.all(asked.span, now), asked, now),
+                &large_chart(&history.all(span, now), asked, span, now),
             ),
             ("filter", &Text(asked.filter).to_string()),
-            ("span", asked.span.name()),
+            ("span", span.name()),
             ("count", &groups.count),
             ("groups", &groups.html),
             ("sources", &outside::sources(&snapshot.sources, now)),
@@ -179,7 +187,7 @@ fn numbers(snapshot: &Snapshot) -> String {
     };
     let budget = snapshot.max_instances;
     let budget = budget.map_or_else(String::new, |most| {
-        format!("{} of {most} in the budget", snapshot.instances)
+        format!("{} of {most} allowed", snapshot.instances)
     });
     let about = [budget, booting];
     let about: Vec<&str> = about
@@ -218,10 +226,10 @@ fn known(number: Option<u32>) -> String {
     number.map_or_else(|| "?".to_owned(), |number| number.to_string())
 }
 
-fn large_chart(samples: &[Sample], asked: &Asked, now: f64) -> String {
+fn large_chart(samples: &[Sample], asked: &Asked, shown: Span, now: f64) -> String {
     let top = chart::top(samples);
     let spans = Span::ALL.map(|span| {
-        let current = if span == asked.span {
+        let current = if span == shown {
             " aria-current=\"true\""
         } else {
             ""
@@ -235,7 +243,9 @@ fn large_chart(samples: &[Sample], asked: &Asked, now: f64) -> String {
         .collect();
     // Numbers and `null`: nothing in it needs to be escaped.
     let data = serde_json::to_string(&data).unwrap_or_default();
-    let svg = chart::draw("large", samples, asked.span, top);
+    let svg = chart::draw("large", samples, shown, top);
+    let width = chart::width(samples, shown);
+    let back = width as f64 * f64::from(shown.step());
     format!(
         "<div class=\"legend\"><h2>Jobs and instances</h2><span class=\"key waiting\">waiting</span>\
          <span class=\"key running\">running</span><span class=\"key alive\">instances</span>\
@@ -246,8 +256,8 @@ fn large_chart(samples: &[Sample], asked: &Asked, now: f64) -> String {
          <small class=\"x\"><span>{} ago</span><span>now</span></small></div>",
         spans.concat(),
         top / 2,
-        asked.span.step(),
-        asked.span.samples(),
-        asked.span.name(),
+        shown.step(),
+        width,
+        long(back),
     )
 }

@@ -82,7 +82,7 @@ impl Routes {
             "/livez" => plain(StatusCode::OK, "ok\n"),
             "/metrics" => self.metrics(open_metrics(request)),
             "/status.json" => self.status(),
-            "/history.json" => self.history(query.span()),
+            "/history.json" => self.history(query.span().unwrap_or_default()),
             "/explain" => self.explain(&query),
             _ => plain(StatusCode::NOT_FOUND, NOT_FOUND),
         }
@@ -243,8 +243,8 @@ impl Query {
         pair.map(|(_, value)| value.as_str())
     }
 
-    fn span(&self) -> Span {
-        self.get("span").and_then(Span::named).unwrap_or_default()
+    fn span(&self) -> Option<Span> {
+        self.get("span").and_then(Span::named)
     }
 }
 

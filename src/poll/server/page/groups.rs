@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use super::{Asked, badge, known, troubled};
 use crate::poll::server::chart;
-use crate::poll::server::history::{History, Sample};
+use crate::poll::server::history::{History, Sample, Span};
 use crate::poll::server::html::{Text, long};
 use crate::poll::snapshot::{Breaker, Group, Snapshot};
 
@@ -17,20 +17,13 @@ pub struct Table {
     pub html: String,
 }
 
-pub fn table(snapshot: &Snapshot, history: &History, asked: &Asked, now: f64) -> Table {
+pub fn table(snapshot: &Snapshot, history: &History, asked: &Asked, span: Span, now: f64) -> Table {
     let found = find(&snapshot.groups, asked.filter);
     let pages = found.len().div_ceil(ROWS).max(1);
     let page = asked.page.clamp(1, pages);
     let shown = found.iter().skip((page - 1) * ROWS).take(ROWS);
     let rows: String = shown
-        .map(|group| {
-            row(
-                group,
-                &history.group(&group.id, asked.span, now),
-                asked,
-                now,
-            )
-        })
+        .map(|group| row(group, &history.group(&group.id, span, now), span, now))
         .collect();
     let count = if asked.filter.is_empty() {
         found.len().to_string()
@@ -42,7 +35,10 @@ pub fn table(snapshot: &Snapshot, history: &History, asked: &Asked, now: f64) ->
         html: match (rows.is_empty(), snapshot.groups.is_empty()) {
             (true, true) => "<p class=\"empty\">There is no group yet.</p>".to_owned(),
             (true, false) => "<p class=\"empty\">No group has that in its names.</p>".to_owned(),
-            (false, _) => format!("{HEAD}{rows}</tbody></table>{}", pager(asked, page, pages)),
+            (false, _) => format!(
+                "{HEAD}{rows}</tbody></table>{}",
+                pager(asked, span, page, pages)
+            ),
         },
     }
 }
@@ -72,7 +68,7 @@ fn find<'a>(groups: &'a [Group], filter: &str) -> Vec<&'a Group> {
     found
 }
 
-fn row(group: &Group, samples: &[Sample], asked: &Asked, now: f64) -> String {
+fn row(group: &Group, samples: &[Sample], span: Span, now: f64) -> String {
     let waiting = cell("Waiting", "waiting", group.waiting, group.oldest.map(long));
     let running = cell("Running", "running", group.running, None);
     let stale = group.stale.filter(|stale| *stale > 0);
@@ -87,7 +83,7 @@ fn row(group: &Group, samples: &[Sample], asked: &Asked, now: f64) -> String {
     let spark = if samples.iter().all(nothing) {
         String::new()
     } else {
-        chart::draw("spark", samples, asked.span, chart::top(samples))
+        chart::draw("spark", samples, span, chart::top(samples))
     };
     format!(
         "<tr><td class=\"name\">{}</td>{waiting}{running}{alive}{booting}{desired}\
@@ -162,8 +158,13 @@ fn why(group: &Group, now: f64) -> String {
     match &group.breaker {
         Breaker::Closed => {}
         Breaker::Open { why, until } => {
-            let left = long((until - now).max(0.0));
-            html += &badge("bad", &format!("stopped for {left}"));
+            let left = until - now;
+            let left = if left > 0.0 {
+                format!("stopped for {}", long(left))
+            } else {
+                "stopped".to_owned()
+            };
+            html += &badge("bad", &left);
             html += &format!("{}. ", Text(why));
         }
         Breaker::HalfOpen { why } => {
@@ -189,16 +190,16 @@ fn why(group: &Group, now: f64) -> String {
     html + &format!("<small>{}</small>", facts.join(" · "))
 }
 
-fn pager(asked: &Asked, page: usize, pages: usize) -> String {
+fn pager(asked: &Asked, span: Span, page: usize, pages: usize) -> String {
     if pages == 1 {
         return String::new();
     }
     let link = |page: usize, text: &str| {
-        let address = asked.link(page, asked.span);
+        let address = asked.link(page, span);
         format!("<a href=\"{address}\">{text}</a>")
     };
-    let back = (page > 1).then(|| link(page - 1, "back"));
-    let on = (page < pages).then(|| link(page + 1, "on"));
+    let back = (page > 1).then(|| link(page - 1, "← previous"));
+    let on = (page < pages).then(|| link(page + 1, "next →"));
     format!(
         "<nav class=\"pager\" aria-label=\"Pages\">{}<span>page {page} of {pages}</span>{}</nav>",
         back.unwrap_or_default(),

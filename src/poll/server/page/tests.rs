@@ -34,7 +34,7 @@ fn the_page_is_readable_without_its_script() {
         "launch 2 (desired 3 -&gt; 5): want 5 = ceil((7 waiting + 10 running) / 4 slots)",
         "stopped for 90 s",
         "3 instances in a row never came up",
-        "17 of 200 in the budget",
+        "17 of 200 allowed",
         "4 s ago · boots in 48 s, at most 94 s · launched 212",
         "else linux-small-on-demand",
         "503 Service Unavailable: &lt;html&gt;",
@@ -90,7 +90,7 @@ fn a_filter_finds_any_of_the_names() {
             filter,
             ..Asked::default()
         };
-        let table = groups::table(&snapshot(), &History::default(), &asked, NOW);
+        let table = groups::table(&snapshot(), &History::default(), &asked, Span::Hour, NOW);
         assert_eq!(rows(&table.html).len(), found, "{filter}");
         assert!(table.count.contains(&format!("{found} of 4")), "{filter}");
     }
@@ -108,10 +108,10 @@ fn five_thousand_groups_come_a_hundred_a_page() {
     assert_eq!(rows(&last)[99], "group-4999");
     assert!(last.contains("page 50 of 50"));
     assert!(
-        last.contains("href=\"?page=49&amp;span=1h\">back"),
+        last.contains("href=\"?page=49&amp;span=1h\">← previous"),
         "{last}"
     );
-    assert!(!last.contains(">on</a>"));
+    assert!(!last.contains(">next →</a>"));
     assert!(last.len() < 200_000, "{} bytes", last.len());
     let beyond = Asked {
         page: usize::MAX,
@@ -170,4 +170,25 @@ fn thousands_that_do_not_answer_are_told_of_in_a_page() {
     assert!(page.contains("and 4952 more, in status.json"), "sources");
     assert!(page.contains("and 4951 more, in status.json"), "backends");
     assert!(page.len() < 100_000, "{} bytes", page.len());
+}
+
+#[test]
+fn a_young_poller_shows_minutes_and_an_old_one_an_hour() {
+    for (started, asked, shown) in [
+        (NOW - 60.0, None, "10m"),
+        (NOW - 7200.0, None, "1h"),
+        (NOW - 60.0, Some(Span::Day), "24h"),
+    ] {
+        let aged = Snapshot {
+            started,
+            ..snapshot()
+        };
+        let asked = Asked {
+            span: asked,
+            ..Asked::default()
+        };
+        let page = page(&aged, &asked);
+        let current = format!("aria-current=\"true\">{shown}</a>");
+        assert!(page.contains(&current), "{shown}\n{page}");
+    }
 }
