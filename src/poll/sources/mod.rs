@@ -1,6 +1,7 @@
 //! The CI systems whose queues can be read. A new one is a file and a line in [`kinds`].
 
 mod each;
+mod tally;
 
 use serde::Deserialize;
 use tokio::time::timeout;
@@ -46,6 +47,7 @@ macro_rules! kinds {
 kinds! {
     buildkite: Buildkite = "buildkite",
     circleci: Circleci = "circleci",
+    woodpecker: Woodpecker = "woodpecker",
 }
 
 impl source::Spec for Spec {
