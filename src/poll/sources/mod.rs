@@ -47,6 +47,7 @@ macro_rules! kinds {
 kinds! {
     buildkite: Buildkite = "buildkite",
     circleci: Circleci = "circleci",
+    jenkins: Jenkins = "jenkins",
     woodpecker: Woodpecker = "woodpecker",
 }
 
