@@ -1,6 +1,7 @@
 //! The CI systems whose queues can be read. A new one is a file and a line in [`kinds`].
 
 mod each;
+mod pages;
 mod tally;
 
 use serde::Deserialize;
@@ -47,6 +48,7 @@ macro_rules! kinds {
 kinds! {
     buildkite: Buildkite = "buildkite",
     circleci: Circleci = "circleci",
+    gitlab: GitLab = "gitlab",
     jenkins: Jenkins = "jenkins",
     woodpecker: Woodpecker = "woodpecker",
 }
