@@ -48,6 +48,7 @@ macro_rules! kinds {
 kinds! {
     buildkite: Buildkite = "buildkite",
     circleci: Circleci = "circleci",
+    github: GitHub = "github",
     gitlab: GitLab = "gitlab",
     jenkins: Jenkins = "jenkins",
     woodpecker: Woodpecker = "woodpecker",
