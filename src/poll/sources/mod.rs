@@ -46,6 +46,7 @@ macro_rules! kinds {
 }
 
 kinds! {
+    buildbot: Buildbot = "buildbot",
     buildkite: Buildkite = "buildkite",
     circleci: Circleci = "circleci",
     github: GitHub = "github",
