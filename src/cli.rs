@@ -88,6 +88,27 @@ pub enum Command {
         #[command(subcommand)]
         command: PresetCommand,
     },
+    /// Show the whole loop on this machine, in about a minute, without a cloud or a configuration.
+    ///
+    /// A queue of 40 jobs, the poller, and machines that are processes, each under `run`. Nothing
+    /// is left running. The exit status is 0 when all jobs ran.
+    #[cfg(feature = "poll")]
+    Demo {
+        /// Ten jobs only.
+        #[arg(long)]
+        fast: bool,
+    },
+    /// The agent of `demo`.
+    #[cfg(feature = "poll")]
+    #[command(hide = true)]
+    InternalDemoAgent {
+        #[arg(long)]
+        queue: SocketAddr,
+    },
+    /// A job of `demo`.
+    #[cfg(feature = "poll")]
+    #[command(hide = true)]
+    InternalDemoJob { seconds: f32 },
     /// Powers the machine off when retirement has failed; started by `run`.
     #[command(hide = true)]
     InternalDeadman {

@@ -99,6 +99,12 @@ fn dispatch(cli: Cli) -> anyhow::Result<Status> {
             iam::policy(&gather(&run.options)?, run.wanted, run.json)
         }
         Command::Preset { command } => preset(command),
+        #[cfg(feature = "poll")]
+        Command::Demo { fast } => poll::demo(fast),
+        #[cfg(feature = "poll")]
+        Command::InternalDemoAgent { queue } => poll::demo_agent(queue),
+        #[cfg(feature = "poll")]
+        Command::InternalDemoJob { seconds } => Ok(poll::demo_job(seconds)),
         Command::InternalDeadman {
             after_seconds,
             command,

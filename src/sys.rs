@@ -132,6 +132,25 @@ pub fn new_session(command: &mut Command) {
     unsafe { command.pre_exec(|| check(libc::setsid().min(0))) };
 }
 
+/// The child is asked to end when we do, however we end. To be started by the main thread: the
+/// kernel takes the end of the thread that forked for ours.
+pub fn end_with_us(command: &mut Command) {
+    let us = std::process::id();
+    let asked = move || {
+        // SAFETY: prctl(2) and getppid(2) are async-signal-safe, and nothing is allocated.
+        unsafe {
+            check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM))?;
+            if libc::getppid().cast_unsigned() == us {
+                return Ok(());
+            }
+        }
+        // We have ended before the call.
+        Err(io::Error::from_raw_os_error(libc::ESRCH))
+    };
+    // SAFETY: see `asked`; an error of a number is not allocated either.
+    unsafe { command.pre_exec(asked) };
+}
+
 /// One child that has ended, or `None` when all that are left still run.
 ///
 /// Not nix's `waitpid`: it fails, after the child is reaped, when a real-time signal killed it.
@@ -190,6 +209,17 @@ pub fn watch_readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an OwnedFd answers the same open descriptor until it is dropped, and AsyncFd
     // deregisters before it drops it.
     Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
+}
+
+/// How many columns the terminal has.
+pub fn columns(terminal: BorrowedFd<'_>) -> Option<u16> {
+    // SAFETY: a winsize is four numbers, and zeroes are some; it outlives the call.
+    let (done, size) = unsafe {
+        let mut size: libc::winsize = mem::zeroed();
+        let done = libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &mut size);
+        (done, size)
+    };
+    (done == 0 && size.ws_col > 0).then_some(size.ws_col)
 }
 
 /// Whether the file has this extended attribute with this value.

@@ -5,6 +5,7 @@
 
 mod command;
 mod config;
+mod demo;
 mod http;
 mod lease;
 mod plan;
@@ -16,3 +17,5 @@ mod target;
 mod targets;
 mod together;
 mod token;
+
+pub use demo::{agent as demo_agent, demo, job as demo_job};

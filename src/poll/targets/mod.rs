@@ -5,6 +5,8 @@ use serde::Deserialize;
 use super::plan::{BackendId, Place};
 use super::target::{self, Target};
 
+pub use process::{GroupDir, Occupied, report};
+
 /// Declares the modules and the `kind`s of `target = { kind = "..." }`, each a module's `Spec`.
 macro_rules! kinds {
     ($($(#[$attribute:meta])* $module:ident: $variant:ident = $kind:literal),* $(,)?) => {

@@ -25,7 +25,10 @@ use crate::poll::plan::{
 };
 use crate::poll::source::Later;
 use crate::poll::target::{self, Described, Found, Target};
-use slots::{GroupDir, GroupLock, Slot};
+use slots::{GroupLock, Slot};
+
+pub use look::report;
+pub use slots::{GroupDir, Occupied};
 
 /// What a `sockaddr_un` holds, less the longest that follows a group's directory:
 /// `/4294967295/socket`.

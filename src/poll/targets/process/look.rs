@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
-use crate::control::{Request, Response, State};
+use crate::control::{Request, Response, State, StatusReport};
 use crate::poll::plan::Stage;
 
 /// A supervisor answers within milliseconds, also while it drains.
@@ -17,10 +17,14 @@ const LONGEST_ANSWER: u64 = 4 * 1024 * 1024;
 
 /// Who does not answer has not come up yet, or hangs: its boot deadline will tell.
 pub async fn stage(socket: PathBuf) -> Stage {
-    match tokio::time::timeout(PATIENCE, state(&socket)).await {
-        Ok(Ok(state)) => stage_of(state),
-        Ok(Err(_)) | Err(_) => Stage::Booting,
-    }
+    let report = report(&socket).await;
+    report.map_or(Stage::Booting, |report| stage_of(report.state))
+}
+
+/// All that its supervisor says of itself; `None` when it does not answer.
+pub async fn report(socket: &Path) -> Option<StatusReport> {
+    let asked = tokio::time::timeout(PATIENCE, ask(socket)).await;
+    asked.ok()?.ok()
 }
 
 fn stage_of(state: State) -> Stage {
@@ -31,7 +35,7 @@ fn stage_of(state: State) -> Stage {
     }
 }
 
-async fn state(socket: &Path) -> io::Result<State> {
+async fn ask(socket: &Path) -> io::Result<StatusReport> {
     let mut stream = UnixStream::connect(socket).await?;
     let mut request = serde_json::to_vec(&Request::Status)?;
     request.push(b'\n');
@@ -40,7 +44,7 @@ async fn state(socket: &Path) -> io::Result<State> {
     let mut reader = BufReader::new(stream.take(LONGEST_ANSWER));
     reader.read_until(b'\n', &mut answer).await?;
     match serde_json::from_slice(&answer)? {
-        Response::Status(report) => Ok(report.state),
+        Response::Status(report) => Ok(*report),
         _ => Err(io::Error::other("it does not tell its status")),
     }
 }

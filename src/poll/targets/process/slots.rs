@@ -38,6 +38,8 @@ pub struct GroupLock {
 
 /// An instance that runs.
 pub struct Occupied {
+    /// The number of its slot.
+    pub number: u32,
     pub member: Member,
     pub socket: PathBuf,
 }
@@ -109,7 +111,7 @@ impl GroupLock {
     /// The instances that run, by slot.
     pub fn occupied(&self) -> io::Result<Vec<Occupied>> {
         let mut occupied = Vec::new();
-        for (_, dir) in self.slots()? {
+        for (number, dir) in self.slots()? {
             match OpenOptions::new().read(true).open(dir.join("lock")) {
                 Ok(file) => match file.try_lock_shared() {
                     Ok(()) => continue,
@@ -122,6 +124,7 @@ impl GroupLock {
             let unnamed = || dir.display().to_string();
             let member = record(&dir).map_or_else(unnamed, |record| record.instance);
             occupied.push(Occupied {
+                number,
                 member: Member::new(member),
                 socket: dir.join("socket"),
             });
