@@ -32,7 +32,7 @@ use super::source::SourceError;
 use super::token::Secret;
 pub use address::{check as check_url, encode, join, shown};
 pub use hints::merge as merge_hints;
-pub use reply::Reply;
+pub use reply::{Reply, first_words, parse_json};
 pub use site::{Scheme, Site, describe};
 
 /// For a whole round of a source: whoever needs more requests than fit in makes do with those.

@@ -2,6 +2,7 @@
 
 mod each;
 mod pages;
+mod selector;
 mod tally;
 
 use serde::Deserialize;
@@ -49,8 +50,10 @@ kinds! {
     buildbot: Buildbot = "buildbot",
     buildkite: Buildkite = "buildkite",
     circleci: Circleci = "circleci",
+    exec: Exec = "exec",
     github: GitHub = "github",
     gitlab: GitLab = "gitlab",
+    http: Http = "http",
     jenkins: Jenkins = "jenkins",
     woodpecker: Woodpecker = "woodpecker",
 }
