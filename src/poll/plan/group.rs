@@ -111,6 +111,8 @@ pub struct Group {
     pub breaker: Breaker,
     pub totals: Totals,
     pub decision: Option<Decision>,
+    /// When a read last ended, well or not.
+    pub told: Option<Instant>,
     /// Why the last read failed.
     pub failure: Option<String>,
     /// A Describe, an order and a question for troubles that are not answered yet.
@@ -139,6 +141,7 @@ impl Group {
             breaker: Breaker::new(),
             totals: Totals::default(),
             decision: None,
+            told: None,
             failure: None,
             describing: false,
             launching: None,

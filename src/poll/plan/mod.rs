@@ -32,6 +32,10 @@ mod group;
 mod names;
 mod pace;
 mod reload;
+#[cfg(test)]
+mod table;
+#[cfg(test)]
+mod testing;
 mod token;
 mod view;
 mod words;
@@ -58,8 +62,10 @@ use group::Group;
 use names::Names;
 use pace::Pace;
 
-/// Every group of a backend is read this often, whether or not anything wants it.
+/// A group of which nothing was told for so long is read, whether or not anything wants it.
 const SWEEP: Duration = Duration::from_secs(60);
+/// Such reads wait for each other.
+const BETWEEN_SWEEPS: Duration = Duration::from_secs(20);
 /// How long a round may take: demand older than an interval and this is not decided on.
 const ROUND: Duration = Duration::from_secs(30);
 
@@ -99,8 +105,7 @@ struct Source {
 struct Backend {
     id: BackendId,
     groups: Vec<usize>,
-    /// Groups that were never asked for.
-    unread: Vec<usize>,
+    /// When groups that were not read for long are read next.
     sweep: Instant,
 }
 
@@ -266,6 +271,7 @@ impl Planner {
             };
             let group = &mut self.groups[index];
             group.describing = false;
+            group.told = Some(now);
             match supply {
                 Ok(supply) => {
                     let reports = group.take(now, wall, asked, supply);
@@ -362,28 +368,31 @@ impl Planner {
         }
     }
 
-    /// Reads whole backends that are due, and groups that were never read.
+    /// Reads the groups of which nothing was told for long. Those that are read for other reasons
+    /// (jobs wait, discovery) cost nothing here.
     fn sweep(&mut self, now: Instant, work: &mut Work) {
         for backend in &mut self.backends {
-            let unread = std::mem::take(&mut backend.unread);
-            let groups = if backend.sweep <= now {
-                backend.sweep = now.after(SWEEP);
-                &backend.groups
-            } else {
-                &unread
-            };
-            let groups: Vec<GroupId> = groups
-                .iter()
-                .filter_map(|&index| {
-                    let group = &mut self.groups[index];
-                    let asked = std::mem::replace(&mut group.describing, true);
-                    (!asked).then(|| group.settings.id.clone())
-                })
-                .collect();
-            if !groups.is_empty() {
+            if backend.sweep > now {
+                continue;
+            }
+            backend.sweep = now.after(SWEEP);
+            let mut due = Vec::new();
+            for &index in &backend.groups {
+                let group = &mut self.groups[index];
+                match group.told.map(|told| told.after(SWEEP)) {
+                    Some(later) if later > now => backend.sweep = backend.sweep.min(later),
+                    _ if !std::mem::replace(&mut group.describing, true) => {
+                        due.push(group.settings.id.clone());
+                    }
+                    _ => {}
+                }
+            }
+            // One read of many groups is cheaper than many reads.
+            backend.sweep = backend.sweep.max(now.after(BETWEEN_SWEEPS));
+            if !due.is_empty() {
                 work.actions.push(Action::Describe {
                     backend: backend.id.clone(),
-                    groups,
+                    groups: due,
                 });
             }
         }

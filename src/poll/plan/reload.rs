@@ -58,15 +58,14 @@ impl Planner {
                 self.backends.push(Backend {
                     id: id.clone(),
                     groups: Vec::new(),
-                    unread: Vec::new(),
                     sweep: sweeps.get(id).copied().unwrap_or(now),
                 });
                 self.backends.len() - 1
             });
             let backend = &mut self.backends[group.backend];
             backend.groups.push(index);
-            if !group.known() {
-                backend.unread.push(index);
+            if group.told.is_none() {
+                backend.sweep = now;
             }
         }
     }

@@ -1,0 +1,85 @@
+//! `max_instances` over all groups.
+
+use std::time::Duration;
+
+use crate::poll::plan::testing::{Bench, group, jobs, settings, up};
+use crate::poll::plan::{Demand, GroupId, Settings, SourceId, Why};
+
+fn limited(max: u32, ids: &[&str]) -> Settings {
+    let mut settings = settings(ids.iter().map(|id| group(id, &format!("q-{id}"))));
+    settings.max_instances = Some(max);
+    settings
+}
+
+fn old(waiting: u32, oldest: u64) -> Demand {
+    Demand {
+        oldest: Some(Duration::from_secs(oldest)),
+        ..jobs(waiting, 0)
+    }
+}
+
+#[test]
+fn a_short_budget_goes_to_the_job_that_waits_longest() {
+    let mut bench = Bench::new(limited(10, &["a", "b", "c"]));
+    bench.group("c", up(4));
+    bench.queue("q-a", old(5, 10));
+    bench.queue("q-b", old(4, 99));
+    bench.queue("q-c", jobs(0, 4));
+    let launched = [("b".into(), 4), ("a".into(), 2)];
+    assert_eq!(bench.launches(), launched);
+    assert_eq!(bench.decision("a").why, Why::Budget);
+    assert_eq!(bench.view("a").max, Some(2));
+    assert_eq!(bench.planner.used_instances(), Some(10));
+    assert_eq!(bench.launches(), []);
+}
+
+#[test]
+fn what_is_on_its_way_counts() {
+    let mut bench = Bench::new(limited(5, &["a", "b"]));
+    bench.queue("q-a", jobs(5, 0));
+    bench.queue("q-b", jobs(0, 0));
+    assert_eq!(bench.launches(), [("a".into(), 5)]);
+    bench.queue("q-b", jobs(1, 0));
+    assert_eq!(bench.launches(), []);
+}
+
+#[test]
+fn a_group_that_was_never_read_counts_with_its_maximum() {
+    let mut limited = limited(20, &["a", "b"]);
+    limited.groups[1].max = Some(17);
+    let mut bench = Bench::new(limited.clone());
+    bench.queue("q-a", jobs(5, 0));
+    bench.queue("q-b", jobs(5, 0));
+    bench.groups.insert(GroupId::new("b"), Err("denied".into()));
+    assert_eq!(bench.launches(), [("a".into(), 3)]);
+    // Without a maximum nobody knows how many it has.
+    limited.groups[1].max = None;
+    let mut bench = Bench::new(limited);
+    bench.queue("q-a", jobs(5, 0));
+    bench.groups.insert(GroupId::new("b"), Err("denied".into()));
+    assert_eq!(bench.launches(), []);
+    assert_eq!(bench.decision("a").why, Why::Budget);
+}
+
+#[test]
+fn what_becomes_free_is_kept_for_the_older_job_of_another_source() {
+    let mut settings = limited(4, &["a", "b"]);
+    let queue = settings.groups[1].queue.as_mut().expect("it has one");
+    queue.0 = SourceId::new("other");
+    let mut bench = Bench::new(settings);
+    bench.group("a", up(4));
+    bench.queue("q-a", jobs(0, 4));
+    bench.queue("q-b", old(3, 500));
+    assert_eq!(bench.launches(), []);
+    assert_eq!(bench.decision("b").why, Why::Budget);
+    // Two end themselves; a new job of a's comes first, b's have waited for longer.
+    bench.group("a", up(2));
+    let new = Demand {
+        running: Some(2),
+        ..old(1, 1)
+    };
+    bench.queue("q-a", new);
+    assert_eq!(bench.launches(), [("b".into(), 2)]);
+    assert_eq!(bench.launches(), []);
+    assert_eq!(bench.decision("a").why, Why::Budget);
+}
