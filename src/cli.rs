@@ -65,6 +65,14 @@ pub enum Command {
         #[command(flatten)]
         options: Box<RunOptions>,
     },
+    /// Read the CI queues and start exactly the capacity that is missing. It only scales out.
+    #[cfg(feature = "poll")]
+    Poll {
+        #[command(flatten)]
+        options: PollOptions,
+        #[command(flatten)]
+        manner: PollManner,
+    },
     /// Check this machine, its group and its permissions: one line each, with the fix.
     ///
     /// Changes nothing. The exit status is 1 when there is an error among the lines.

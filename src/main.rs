@@ -90,6 +90,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<Status> {
             control::drain(&path(socket), deadline.map(|time| time.0), wait)?;
             Ok(Status::Success)
         }
+        #[cfg(feature = "poll")]
+        Command::Poll { options, manner } => poll::poll(options, &manner),
         Command::Doctor { command, run } => {
             let run = command.map_or(run, |DoctorCommand::Run(run)| run);
             doctor::doctor(gather(&run.options)?, run.agent, run.json)

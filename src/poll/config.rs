@@ -44,7 +44,8 @@ pub struct Group {
     /// `None`: it is somebody's fallback.
     pub source: Option<sources::Spec>,
     pub target: targets::Spec,
-    pub discovered: bool,
+    /// The value of the tag by which it was found; `None`: the configuration names it.
+    pub tag: Option<String>,
 }
 
 /// Groups that are found by their tag.
@@ -199,7 +200,7 @@ impl Group {
             ),
             source: table.source,
             target: table.target,
-            discovered: false,
+            tag: None,
         })
     }
 }
@@ -263,7 +264,7 @@ impl Discover {
             settings: self.sizes.settings(id, Some(&source), &target, None),
             source: Some(source),
             target,
-            discovered: true,
+            tag: Some(value.to_owned()),
         })
     }
 }

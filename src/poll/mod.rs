@@ -9,6 +9,7 @@ mod demo;
 mod http;
 mod lease;
 mod plan;
+mod run;
 mod server;
 mod snapshot;
 mod source;
@@ -19,3 +20,19 @@ mod together;
 mod token;
 
 pub use demo::{agent as demo_agent, demo, job as demo_job};
+use crate::cli::{PollManner, PollOptions};
+use crate::config::{LogLevel, Logging};
+use crate::exit::Status;
+use crate::telemetry;
+
+/// `clockout poll`.
+pub fn poll(given: PollOptions, manner: &PollManner) -> anyhow::Result<Status> {
+    let (options, poll) = config::load(&given)?;
+    if let Some(group) = &manner.explain {
+        let level = options.log_level.unwrap_or(LogLevel::Error);
+        telemetry::init(Logging::new(options.log_format, Some(level)));
+        return run::explain(given, poll, group);
+    }
+    telemetry::init(Logging::new(options.log_format, options.log_level));
+    run::run(given, poll, manner.once)
+}

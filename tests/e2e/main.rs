@@ -43,6 +43,8 @@ mod notices_scale_in;
 mod notices_spot;
 #[cfg(feature = "aws")]
 mod notices_standby;
+#[cfg(feature = "poll")]
+mod poll;
 mod presets;
 mod presets_bad_input;
 mod presets_container;

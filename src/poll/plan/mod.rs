@@ -50,7 +50,7 @@ pub use breaker::BreakerView;
 pub use decision::Decision;
 pub use event::{Action, Event, Report};
 pub use group::Totals;
-pub use view::{GroupView, SupplyView};
+pub use view::{GroupView, SourceView, SupplyView};
 pub use words::{
     BackendId, BootBounds, Demand, GroupId, GroupSettings, Harvest, Hints, Launched, Listed,
     Member, Order, Place, Queue, Reading, Round, Settings, SourceId, Stage, Supply, Trouble,
@@ -197,6 +197,15 @@ impl Planner {
             .iter()
             .all(|group| !group.describing && group.launching.is_none() && !group.asking);
         sources && chains && groups
+    }
+
+    /// When this source is asked, for the status page.
+    pub fn source(&self, id: &SourceId) -> Option<SourceView> {
+        let pace = &self.sources[*self.source_of.get(id)?].pace;
+        Some(SourceView {
+            next: pace.next(),
+            every: pace.wish(),
+        })
     }
 
     fn wall(&self, now: Instant) -> Duration {

@@ -85,6 +85,11 @@ impl Pace {
         self.rounds
     }
 
+    /// How often the source wants to be asked, where it says so.
+    pub fn wish(&self) -> Option<Duration> {
+        (!self.every.is_zero()).then_some(self.every)
+    }
+
     /// A round begins (or was due, and no queue is to be asked).
     pub fn began(&mut self, now: Instant, interval: Duration) {
         let period = interval.max(self.every);

@@ -103,3 +103,11 @@ fn supply(group: &Group, now: Instant) -> SupplyView {
         stale: count.stale(),
     }
 }
+
+/// When a source is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourceView {
+    pub next: Instant,
+    /// How often it wants to be asked, where that is less often than the interval.
+    pub every: Option<Duration>,
+}
