@@ -204,6 +204,28 @@ pub struct DoctorRun {
 pub enum PolicyCommand {
     /// Print that of a machine that runs agents; without a word, this is what is done.
     Run(PolicyRun),
+    /// Print that of a poller: what its groups and queues need.
+    #[cfg(feature = "poll")]
+    Poll(PolicyPoll),
+}
+
+#[cfg(feature = "poll")]
+#[derive(Args)]
+pub struct PolicyPoll {
+    #[command(flatten)]
+    pub options: PollOptions,
+    /// The region of groups that have none in the configuration [default: this instance's].
+    #[arg(long, value_name = "REGION")]
+    pub region: Option<String>,
+    /// The account [default: this instance's].
+    #[arg(long, value_name = "ID")]
+    pub account: Option<Account>,
+    /// Allow what `clockout doctor poll` reads beside.
+    #[arg(long)]
+    pub for_doctor: bool,
+    /// Print the policy and the reasons as one JSON object.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args)]

@@ -96,10 +96,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<Status> {
             let run = command.map_or(run, |DoctorCommand::Run(run)| run);
             doctor::doctor(gather(&run.options)?, run.agent, run.json)
         }
-        Command::Policy { command, run } => {
-            let run = command.map_or(run, |PolicyCommand::Run(run)| run);
-            iam::policy(&gather(&run.options)?, run.wanted, run.json)
-        }
+        Command::Policy { command, run } => match command.unwrap_or(PolicyCommand::Run(run)) {
+            PolicyCommand::Run(run) => iam::policy(&gather(&run.options)?, run.wanted, run.json),
+            #[cfg(feature = "poll")]
+            PolicyCommand::Poll(poll) => iam::policy_poll(poll),
+        },
         Command::Preset { command } => preset(command),
         #[cfg(feature = "poll")]
         Command::Demo { fast } => poll::demo(fast),

@@ -20,15 +20,49 @@ pub struct Document {
     statement: Vec<Statement>,
 }
 
+impl Document {
+    /// `None`: without statements, which IAM has no document for.
+    pub(super) fn new(statement: Vec<Statement>) -> Option<Document> {
+        (!statement.is_empty()).then_some(Document {
+            version: "2012-10-17",
+            statement,
+        })
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Statement {
-    sid: &'static str,
+pub(super) struct Statement {
+    pub(super) sid: String,
     effect: &'static str,
     action: Vec<&'static str>,
-    resource: String,
+    resource: Resource,
     #[serde(skip_serializing_if = "Option::is_none")]
     condition: Option<Value>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub(super) enum Resource {
+    One(String),
+    Any(Vec<String>),
+}
+
+impl Statement {
+    pub(super) fn allow(
+        sid: &str,
+        action: Vec<&'static str>,
+        resource: Resource,
+        condition: Option<Value>,
+    ) -> Statement {
+        Statement {
+            sid: sid.to_owned(),
+            effect: "Allow",
+            action,
+            resource,
+            condition,
+        }
+    }
 }
 
 /// How the policy says "this very instance". Neither form is proven but by a dry run on the
@@ -87,8 +121,7 @@ impl FromStr for SelfTerminate {
     }
 }
 
-/// A policy that allows these and nothing else; `None` when nothing is needed, which IAM has no
-/// document for.
+/// A policy that allows these and nothing else; `None` when nothing is needed.
 pub fn document(needs: &[Need], place: &Place, form: SelfTerminate) -> Option<Document> {
     let statement = |scope: Scope| {
         let own = needs.iter().filter(|need| need.action.scope() == scope);
@@ -102,20 +135,11 @@ pub fn document(needs: &[Need], place: &Place, form: SelfTerminate) -> Option<Do
             Scope::Group => ("ClockoutGroup", place.own_group(), None),
             Scope::Everything => ("ClockoutRead", "*".to_owned(), None),
         };
-        (!action.is_empty()).then_some(Statement {
-            sid,
-            effect: "Allow",
-            action,
-            resource,
-            condition,
-        })
+        let any = !action.is_empty();
+        any.then(|| Statement::allow(sid, action, Resource::One(resource), condition))
     };
     let scopes = [Scope::Itself, Scope::Group, Scope::Everything];
-    let statement: Vec<_> = scopes.into_iter().filter_map(statement).collect();
-    (!statement.is_empty()).then_some(Document {
-        version: "2012-10-17",
-        statement,
-    })
+    Document::new(scopes.into_iter().filter_map(statement).collect())
 }
 
 impl Document {

@@ -9,6 +9,8 @@ mod document;
 mod explain;
 mod needs;
 mod place;
+#[cfg(feature = "poll")]
+mod poll;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +19,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+#[cfg(feature = "poll")]
+use crate::cli::PolicyPoll;
 use crate::cli::{PolicyOptions, RunOptions};
 use crate::exit::Status;
 use crate::instance::{GROUP_TAG, metadata};
@@ -26,7 +30,6 @@ pub use document::SelfTerminate;
 pub use needs::{Features, Need};
 pub use place::Account;
 
-use document::document;
 use explain::Explained;
 use place::Place;
 
@@ -36,7 +39,29 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// `clockout policy run`: the policy on standard output, the reasons on standard error; with
 /// `json` both on standard output.
 pub fn policy(options: &RunOptions, wanted: PolicyOptions, json: bool) -> anyhow::Result<Status> {
-    let explained = explain(options, wanted)?;
+    say(&explain(options, wanted)?, json)
+}
+
+/// `clockout policy poll`: as [`policy`], of the poller.
+#[cfg(feature = "poll")]
+pub fn policy_poll(wanted: PolicyPoll) -> anyhow::Result<Status> {
+    let (_, configured) = crate::poll::load(&wanted.options)?;
+    let uses = crate::poll::Uses::of(&configured);
+    let mut place = Place {
+        region: wanted.region,
+        account: wanted.account.map(|account| account.0),
+        group: None,
+    };
+    if !poll::explain(&uses, &place, false).placeholders.is_empty() {
+        place = look_up(place)?;
+    }
+    say(
+        &poll::explain(&uses, &place, wanted.for_doctor),
+        wanted.json,
+    )
+}
+
+fn say(explained: &Explained, json: bool) -> anyhow::Result<Status> {
     if json {
         let text = serde_json::to_string_pretty(&explained.to_json())?;
         writeln!(stdout(), "{text}")?;
@@ -66,12 +91,7 @@ fn explain(options: &RunOptions, wanted: PolicyOptions) -> anyhow::Result<Explai
         place = look_up(place)?;
     }
     let form = wanted.self_terminate.unwrap_or_default();
-    Ok(Explained {
-        document: document(&needs, &place, form),
-        needs,
-        place,
-        form,
-    })
+    Ok(Explained::of_run(&needs, &place, form))
 }
 
 /// What this instance's metadata says, where nobody said it.

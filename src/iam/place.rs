@@ -45,7 +45,7 @@ impl Place {
         )
     }
 
-    fn arn(&self, service: &str) -> String {
+    pub(super) fn arn(&self, service: &str) -> String {
         let region = self.region.as_deref().unwrap_or("REGION");
         let account = self.account.as_deref().unwrap_or("ACCOUNT");
         format!("arn:{}:{service}:{region}:{account}", self.partition())

@@ -43,13 +43,7 @@ fn here() -> Place {
 }
 
 fn explained(features: Features, place: Place, form: SelfTerminate) -> Explained {
-    let needs = features.needs();
-    Explained {
-        document: document(&needs, &place, form),
-        needs,
-        place,
-        form,
-    }
+    Explained::of_run(&features.needs(), &place, form)
 }
 
 fn text(explained: &Explained) -> String {
@@ -257,8 +251,8 @@ fn each_action_is_explained_and_neither_form_is_called_proven() {
         let form = form.parse().expect("a form");
         let explained = explained(auto(), here(), form);
         let text = text(&explained);
-        for need in &explained.needs {
-            let name = need.action.name();
+        for need in &explained.reasons {
+            let name = need.action;
             assert!(text.contains(&format!("{name}: {}", need.what_for)));
             assert!(text.contains(&format!("without it: {}", need.without)));
         }

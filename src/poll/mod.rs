@@ -18,8 +18,12 @@ mod target;
 mod targets;
 mod together;
 mod token;
+mod uses;
 
+pub use config::load;
 pub use demo::{agent as demo_agent, demo, job as demo_job};
+pub use uses::{GroupUse, How, Raise, TagUse, Uses};
+
 use crate::cli::{PollManner, PollOptions};
 use crate::config::{LogLevel, Logging};
 use crate::exit::Status;

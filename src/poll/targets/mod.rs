@@ -41,6 +41,9 @@ macro_rules! kinds {
     };
 }
 
+#[cfg(feature = "aws")]
+pub use asg::Launch;
+
 kinds! {
     #[cfg(feature = "aws")]
     asg: Asg = "asg",

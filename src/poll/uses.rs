@@ -1,0 +1,85 @@
+//! What a configuration asks of AWS, for `policy poll` and `doctor poll`.
+
+use super::config::Poll;
+use super::targets;
+
+/// Nothing, in builds without AWS.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Uses {
+    pub groups: Vec<GroupUse>,
+    pub tags: Vec<TagUse>,
+    /// URLs of SQS queues whose depth is read.
+    pub queues: Vec<String>,
+}
+
+/// An Auto Scaling group that is named in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupUse {
+    pub name: String,
+    pub how: How,
+}
+
+/// Groups that are found by a tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagUse {
+    pub tag: String,
+    pub namespace: Option<String>,
+    pub how: How,
+}
+
+/// Where a group is, and what is called to make it larger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct How {
+    /// `None`: the file does not say.
+    pub region: Option<String>,
+    pub raise: Raise,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Raise {
+    SetDesiredCapacity,
+    LaunchInstances,
+}
+
+impl Uses {
+    pub fn of(poll: &Poll) -> Uses {
+        let groups = poll.groups.iter().filter_map(|group| {
+            Some(GroupUse {
+                name: group.settings.place.as_str().to_owned(),
+                how: how(&group.target)?,
+            })
+        });
+        let tags = poll.discover.iter().filter_map(|discover| {
+            Some(TagUse {
+                tag: discover.tag.clone(),
+                namespace: discover.namespace.clone(),
+                how: how(discover.target())?,
+            })
+        });
+        Uses {
+            groups: groups.collect(),
+            tags: tags.collect(),
+            queues: Vec::new(),
+        }
+    }
+}
+
+#[cfg(feature = "aws")]
+fn how(target: &targets::Spec) -> Option<How> {
+    use targets::Launch;
+    let targets::Spec::Asg(spec) = target else {
+        return None;
+    };
+    Some(How {
+        region: spec.region(),
+        raise: match spec.launch() {
+            Launch::SetDesired => Raise::SetDesiredCapacity,
+            Launch::LaunchInstances => Raise::LaunchInstances,
+        },
+    })
+}
+
+#[cfg(not(feature = "aws"))]
+fn how(_target: &targets::Spec) -> Option<How> {
+    None
+}
