@@ -45,6 +45,7 @@ pub(super) struct Statement {
 #[serde(untagged)]
 pub(super) enum Resource {
     One(String),
+    #[cfg_attr(not(feature = "poll"), allow(dead_code))]
     Any(Vec<String>),
 }
 
