@@ -55,8 +55,8 @@ const LOWERS: &str = "autoscaling:SetDesiredCapacity can also make a group small
     action that only adds but autoscaling:LaunchInstances (launch = \"launch-instances\"). Have \
     the groups protect new instances from scale-in, and no value ends a machine.";
 const FLEET: &str = "ec2:CreateFleet stands for every resource: what LaunchInstances asks of it \
-    depends on the launch template. Launching with an instance profile needs iam:PassRole beside, \
-    where the groups' service-linked role is not the one that launches.";
+    depends on the launch template. Where that has an instance profile, iam:PassRole may be needed \
+    beside; the documents do not say.";
 const TAGS: &str = "Groups that are found by a tag are allowed by the same tag: who may tag a \
     group may have it made larger.";
 
@@ -104,18 +104,24 @@ fn hows(uses: &Uses) -> impl Iterator<Item = &How> {
 fn document(uses: &Uses, place: &Place, reasons: &[Reason]) -> Option<Document> {
     let mut statements = Vec::new();
     // Lists know no resource, and CreateFleet's depend on the template.
-    let everywhere = [
-        DESCRIBE_GROUPS,
-        DESCRIBE_ACTIVITIES,
-        DESCRIBE_SCHEDULED,
-        CREATE_FLEET,
-        TEMPLATE,
-    ];
-    let read = reasons.iter().filter(|one| everywhere.contains(one));
-    let read: Vec<_> = read.map(|one| one.action).collect();
-    if !read.is_empty() {
-        let all = Resource::One("*".to_owned());
-        statements.push(Statement::allow("ClockoutRead", read, all, None));
+    for (sid, everywhere) in [
+        (
+            "ClockoutRead",
+            &[
+                DESCRIBE_GROUPS,
+                DESCRIBE_ACTIVITIES,
+                DESCRIBE_SCHEDULED,
+                TEMPLATE,
+            ][..],
+        ),
+        ("ClockoutFleet", &[CREATE_FLEET]),
+    ] {
+        let needed = reasons.iter().filter(|one| everywhere.contains(one));
+        let needed: Vec<_> = needed.map(|one| one.action).collect();
+        if !needed.is_empty() {
+            let all = Resource::One("*".to_owned());
+            statements.push(Statement::allow(sid, needed, all, None));
+        }
     }
     let mut named: BTreeMap<Raise, Vec<String>> = BTreeMap::new();
     for group in &uses.groups {
