@@ -55,6 +55,7 @@ kinds! {
     gitlab: GitLab = "gitlab",
     http: Http = "http",
     jenkins: Jenkins = "jenkins",
+    sqs: Sqs = "sqs",
     woodpecker: Woodpecker = "woodpecker",
 }
 
