@@ -116,15 +116,18 @@ impl Buildbot {
         // Requests before builds: one that is claimed in between is found in both, not in neither.
         let (Builders { builders }, one) =
             self.get("builders", &[("field", "builderid"), ("field", "name"), ("field", "masterids")]).await?;
+        // What is filtered by must be among the fields.
         let requests = [
             ("complete", "0"),
             ("claimed", "0"),
+            ("field", "complete"),
+            ("field", "claimed"),
             ("field", "buildrequestid"),
             ("field", "builderid"),
             ("field", "submitted_at"),
         ];
         let (Requests { buildrequests }, two) = self.get("buildrequests", &requests).await?;
-        let builds = [("complete", "0"), ("field", "builderid"), ("field", "buildrequestid")];
+        let builds = [("complete", "0"), ("field", "complete"), ("field", "builderid"), ("field", "buildrequestid")];
         let (Builds { builds }, three) = self.get("builds", &builds).await?;
         let workers = [("field", "name"), ("field", "connected_to"), ("field", "configured_on")];
         let (Workers { workers }, four) = self.get("workers", &workers).await?;
@@ -272,7 +275,8 @@ mod tests {
         {"builderid": 2, "masterids": [1], "name": "docs"},
         {"builderid": 3, "masterids": [], "name": "old"}], "meta": {"total": 3}}"#;
     const REQUESTS: &str = r#"{"buildrequests": [
-        {"builderid": 1, "buildrequestid": 2, "submitted_at": 1700000000},
+        {"builderid": 1, "buildrequestid": 2, "claimed": false, "complete": false,
+         "submitted_at": 1700000000},
         {"builderid": 1, "buildrequestid": 3, "submitted_at": 1700000500},
         {"builderid": 2, "buildrequestid": 4, "submitted_at": 1700000600},
         {"builderid": 3, "buildrequestid": 5, "submitted_at": 1600000000}], "meta": {"total": 4}}"#;
@@ -325,8 +329,15 @@ mod tests {
     fn an_unknown_builder_leaves_other_queues_known() {
         block_on(async {
             let server = Server::start(|asked| {
-                let path = asked.line.trim_start_matches("GET ").split('?').next();
-                Some(match path.unwrap_or_default() {
+                let asked = asked.line.trim_start_matches("GET ");
+                let (path, query) = asked.split_once('?').unwrap_or((asked, ""));
+                let query: Vec<_> = query.split('&').filter_map(|it| it.split_once('=')).collect();
+                let selected = |name| query.contains(&("field", name));
+                if !query.iter().all(|&(name, _)| name == "field" || selected(name)) {
+                    let error = r#"{"error": "cannot filter on un-selected fields"}"#;
+                    return Some(answer("400 Bad Request", &[], error));
+                }
+                Some(match path {
                     "/api/v2/builders" => ok(BUILDERS),
                     "/api/v2/buildrequests" => ok(REQUESTS),
                     "/api/v2/builds" => ok(BUILDS),
@@ -350,7 +361,7 @@ mod tests {
 
     #[test]
     fn what_is_no_list_is_refused() {
-        let error = r#"{"error": {"code": -32602, "message": "Invalid path"}}"#;
+        let error = r#"{"error": "cannot filter on un-selected fields"}"#;
         for bad in ["{}", "[]", error] {
             assert!(serde_json::from_str::<Requests>(bad).is_err(), "{bad}");
             assert!(serde_json::from_str::<Builds>(bad).is_err(), "{bad}");
