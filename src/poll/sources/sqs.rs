@@ -40,11 +40,13 @@ impl source::Spec for Spec {
         match (&self.queue_url, &self.name) {
             (Some(url), None) => match is_address(url) {
                 true => Ok(()),
-                false => Err(format!("queue_url = \"{url}\": begins with neither https:// nor http://")),
+                false => Err(format!(
+                    "queue_url = \"{url}\": begins with neither https:// nor http://"
+                )),
             },
-            (None, Some(name)) if name.is_empty() || is_address(name) => {
-                Err(format!("name = \"{name}\": give a queue's name, or 'queue_url'"))
-            }
+            (None, Some(name)) if name.is_empty() || is_address(name) => Err(format!(
+                "name = \"{name}\": give a queue's name, or 'queue_url'"
+            )),
             (None, Some(_)) => Ok(()),
             (None, None) | (Some(_), Some(_)) => Err("give 'queue_url' or 'name'".to_owned()),
         }
@@ -64,7 +66,13 @@ impl source::Spec for Spec {
     }
 
     fn queue(&self) -> Queue {
-        Queue::new(self.queue_url.as_ref().or(self.name.as_ref()).cloned().unwrap_or_default())
+        Queue::new(
+            self.queue_url
+                .as_ref()
+                .or(self.name.as_ref())
+                .cloned()
+                .unwrap_or_default(),
+        )
     }
 
     #[cfg(feature = "aws")]
@@ -121,8 +129,14 @@ mod tests {
     #[test]
     fn the_region_is_in_the_address() {
         for (url, expected) in [
-            ("https://sqs.us-east-1.amazonaws.com/123456789012/jobs", Some("us-east-1")),
-            ("https://sqs.cn-north-1.amazonaws.com.cn/123456789012/jobs", Some("cn-north-1")),
+            (
+                "https://sqs.us-east-1.amazonaws.com/123456789012/jobs",
+                Some("us-east-1"),
+            ),
+            (
+                "https://sqs.cn-north-1.amazonaws.com.cn/123456789012/jobs",
+                Some("cn-north-1"),
+            ),
             ("https://sqs.example.com/jobs", None),
             ("https://queue.amazonaws.com/123456789012/jobs", None),
             ("http://127.0.0.1:5000/123456789012/jobs", None),
@@ -132,7 +146,10 @@ mod tests {
         }
         let url = "queue_url = 'https://sqs.us-east-1.amazonaws.com/123456789012/jobs'";
         assert_eq!(spec(url).server(), "us-east-1");
-        assert_eq!(spec(&format!("{url}\nregion = 'eu-west-1'")).server(), "eu-west-1");
+        assert_eq!(
+            spec(&format!("{url}\nregion = 'eu-west-1'")).server(),
+            "eu-west-1"
+        );
         assert_eq!(spec("name = 'jobs'").server(), "of the default region");
     }
 
@@ -141,11 +158,17 @@ mod tests {
         let mut spec = spec("region = 'eu-west-1'");
         spec.fill("jobs");
         assert_eq!(spec.queue(), Queue::new("jobs"));
-        assert_eq!((spec.name.as_deref(), spec.queue_url.as_deref()), (Some("jobs"), None));
+        assert_eq!(
+            (spec.name.as_deref(), spec.queue_url.as_deref()),
+            (Some("jobs"), None)
+        );
         let url = "https://sqs.us-east-1.amazonaws.com/123456789012/jobs";
         spec.fill(url);
         assert_eq!(spec.queue(), Queue::new(url));
-        assert_eq!((spec.name.as_deref(), spec.queue_url.as_deref()), (None, Some(url)));
+        assert_eq!(
+            (spec.name.as_deref(), spec.queue_url.as_deref()),
+            (None, Some(url))
+        );
     }
 
     #[cfg(not(feature = "aws"))]

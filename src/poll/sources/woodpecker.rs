@@ -55,7 +55,11 @@ impl source::Spec for Spec {
         Token::check(self.token_file.as_deref(), self.token_env.as_deref())?;
         check_url(&self.url, true, self.allow_http)?;
         let whole = |text: &String| !text.is_empty() && !text.contains([',', '=']);
-        match self.labels.iter().find(|(name, value)| !whole(name) || !whole(value)) {
+        match self
+            .labels
+            .iter()
+            .find(|(name, value)| !whole(name) || !whole(value))
+        {
             Some((name, value)) => Err(format!(
                 "labels: {name} = \"{value}\" is empty, or has a comma or '=' in it"
             )),
@@ -73,13 +77,23 @@ impl source::Spec for Spec {
     }
 
     fn queue(&self) -> Queue {
-        let labels: Vec<_> = self.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let labels: Vec<_> = self
+            .labels
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         Queue::new(labels.join(","))
     }
 
     fn open(&self, http: &Http) -> Box<dyn Source> {
         let token = self.token();
-        Box::new(Woodpecker(Site::new(http, &self.url, Scheme::Bearer, token, self.allow_http)))
+        Box::new(Woodpecker(Site::new(
+            http,
+            &self.url,
+            Scheme::Bearer,
+            token,
+            self.allow_http,
+        )))
     }
 }
 
@@ -130,7 +144,10 @@ impl Info {
         let demand = |queue: &Queue| {
             let agent = agent(queue.as_str());
             let count = |tasks: &[Task]| {
-                let count = tasks.iter().filter(|task| takes(&agent, &task.labels)).count();
+                let count = tasks
+                    .iter()
+                    .filter(|task| takes(&agent, &task.labels))
+                    .count();
                 u32::try_from(count).unwrap_or(u32::MAX)
             };
             Demand {
@@ -141,8 +158,14 @@ impl Info {
             }
         };
         Harvest {
-            demands: queues.iter().map(|queue| (queue.clone(), Ok(demand(queue)))).collect(),
-            remarks: Vec::from_iter(self.paused.then(|| "the server's queue is paused".to_owned())),
+            demands: queues
+                .iter()
+                .map(|queue| (queue.clone(), Ok(demand(queue))))
+                .collect(),
+            remarks: Vec::from_iter(
+                self.paused
+                    .then(|| "the server's queue is paused".to_owned()),
+            ),
             ..Harvest::default()
         }
     }
@@ -160,8 +183,12 @@ fn agent(queue: &str) -> Labels {
 /// Whether an agent is given a task: it must have every label of the task, and the task every one
 /// that the agent demands.
 fn takes(agent: &Labels, task: &Labels) -> bool {
-    let demanded = agent.iter().filter_map(|(name, value)| Some((name.strip_prefix('!')?, value)));
-    let has_demanded = demanded.into_iter().all(|(name, value)| task.get(name) == Some(value));
+    let demanded = agent
+        .iter()
+        .filter_map(|(name, value)| Some((name.strip_prefix('!')?, value)));
+    let has_demanded = demanded
+        .into_iter()
+        .all(|(name, value)| task.get(name) == Some(value));
     let fits = |(name, value): (&String, &String)| {
         let own = agent.get(name).or_else(|| agent.get(&format!("!{name}")));
         name.starts_with(INTERNAL)
@@ -223,7 +250,13 @@ mod tests {
 
     #[test]
     fn an_answer_without_its_lists_is_no_queue() {
-        for bad in ["{}", "[]", "null", r#"{"pending": []}"#, r#"{"pending": 3, "running": []}"#] {
+        for bad in [
+            "{}",
+            "[]",
+            "null",
+            r#"{"pending": []}"#,
+            r#"{"pending": 3, "running": []}"#,
+        ] {
             assert!(serde_json::from_str::<Info>(bad).is_err(), "{bad}");
         }
     }
@@ -243,10 +276,18 @@ mod tests {
             ("!size=big", "size=small", false),
             ("", "woodpecker-ci.org/branch=main", true),
             ("", "hostname=builder-1", false),
-            ("", "repo=a/b,org-id=3,platform=linux/amd64,backend=docker", true),
+            (
+                "",
+                "repo=a/b,org-id=3,platform=linux/amd64,backend=docker",
+                true,
+            ),
         ];
         for (own, task, expected) in table {
-            assert_eq!(takes(&agent(own), &labels(task)), expected, "{own} and {task}");
+            assert_eq!(
+                takes(&agent(own), &labels(task)),
+                expected,
+                "{own} and {task}"
+            );
         }
     }
 
@@ -257,7 +298,10 @@ mod tests {
         )
         .expect("a source");
         assert_eq!(spec.check(), Ok(()));
-        assert_eq!(spec.server(), "https://ci.example.com (token: variable CI_TOKEN)");
+        assert_eq!(
+            spec.server(),
+            "https://ci.example.com (token: variable CI_TOKEN)"
+        );
         spec.fill("size=big, platform=linux/arm64");
         assert_eq!(spec.queue(), Queue::new("platform=linux/arm64,size=big"));
         assert_eq!(spec.check(), Ok(()));

@@ -113,10 +113,17 @@ mod tests {
     }
 
     fn read(queue: &str, max: Option<u64>) -> (u32, Option<u32>, Option<u64>) {
-        let ages = Ages { min: None, max: max.map(Duration::from_secs) };
+        let ages = Ages {
+            min: None,
+            max: max.map(Duration::from_secs),
+        };
         let now = moment("2020-01-20T18:00:00Z").expect("a time");
         let (demand, _) = demand(jobs().jobs.iter(), queue, ages, now);
-        (demand.waiting, demand.running, demand.oldest.map(|age| age.as_secs()))
+        (
+            demand.waiting,
+            demand.running,
+            demand.oldest.map(|age| age.as_secs()),
+        )
     }
 
     #[test]
@@ -155,10 +162,20 @@ mod tests {
 
     #[test]
     fn what_is_no_list_of_jobs_is_refused() {
-        for bad in ["{}", "[]", r#"{"message": "Not Found"}"#, r#"{"jobs": null}"#, r#"{"jobs": [{}]}"#] {
+        for bad in [
+            "{}",
+            "[]",
+            r#"{"message": "Not Found"}"#,
+            r#"{"jobs": null}"#,
+            r#"{"jobs": [{}]}"#,
+        ] {
             assert!(serde_json::from_str::<Jobs>(bad).is_err(), "{bad}");
         }
-        for bad in ["{}", r#"{"total_count": 0}"#, r#"{"workflow_runs": [{"id": "x"}]}"#] {
+        for bad in [
+            "{}",
+            r#"{"total_count": 0}"#,
+            r#"{"workflow_runs": [{"id": "x"}]}"#,
+        ] {
             assert!(serde_json::from_str::<Runs>(bad).is_err(), "{bad}");
         }
     }

@@ -90,7 +90,8 @@ impl source::Spec for Spec {
             return Err("give 'repos' or 'org'".to_owned());
         }
         let is_repo = |repo: &str| {
-            repo.split_once('/').is_some_and(|(owner, name)| is_name(owner) && is_name(name))
+            repo.split_once('/')
+                .is_some_and(|(owner, name)| is_name(owner) && is_name(name))
         };
         if let Some(repo) = self.repos.iter().find(|repo| !is_repo(repo)) {
             return Err(format!("repos: \"{repo}\" is not OWNER/NAME"));
@@ -111,19 +112,33 @@ impl source::Spec for Spec {
             Some(org) => format!("org {org}"),
             None => list(&self.repos),
         };
-        format!("{} {of}{}", describe(&self.url, self.token().as_ref()), self.ages().text())
+        format!(
+            "{} {of}{}",
+            describe(&self.url, self.token().as_ref()),
+            self.ages().text()
+        )
     }
 
     /// Labels are compared without regard to case.
     fn queue(&self) -> Queue {
-        let lower: Vec<_> = self.labels.iter().map(|label| label.to_lowercase()).collect();
+        let lower: Vec<_> = self
+            .labels
+            .iter()
+            .map(|label| label.to_lowercase())
+            .collect();
         Queue::new(list(&lower))
     }
 
     fn open(&self, http: &Http) -> Box<dyn Source> {
-        let site = Site::new(http, &self.url, Scheme::Bearer, self.token(), self.allow_http)
-            .header("Accept", "application/vnd.github+json")
-            .header("X-GitHub-Api-Version", "2022-11-28");
+        let site = Site::new(
+            http,
+            &self.url,
+            Scheme::Bearer,
+            self.token(),
+            self.allow_http,
+        )
+        .header("Accept", "application/vnd.github+json")
+        .header("X-GitHub-Api-Version", "2022-11-28");
         Box::new(GitHub {
             site,
             url: self.url.clone(),
@@ -165,7 +180,10 @@ impl Source for GitHub {
             };
             let jobs = || jobs.iter().flat_map(|page| &page.jobs);
             let now = SystemTime::now();
-            let mut harvest = Harvest { hints: self.pages.hints(), ..Harvest::default() };
+            let mut harvest = Harvest {
+                hints: self.pages.hints(),
+                ..Harvest::default()
+            };
             for queue in queues {
                 let (demand, remark) = jobs::demand(jobs(), queue.as_str(), self.ages, now);
                 harvest.demands.push((queue.clone(), Ok(demand)));
@@ -192,9 +210,16 @@ impl GitHub {
             Some((at, repos)) if at.elapsed() < REPOS_AGE => return Ok(repos.clone()),
             _ => {}
         }
-        let url = join(&self.url, &format!("/orgs/{org}/repos"), &[("per_page", "100")]);
+        let url = join(
+            &self.url,
+            &format!("/orgs/{org}/repos"),
+            &[("per_page", "100")],
+        );
         let pages = self.pages.all::<Vec<Repo>>(&self.site, url).await?;
-        let live = pages.iter().flat_map(|page| page.iter()).filter(|repo| !repo.archived && !repo.disabled);
+        let live = pages
+            .iter()
+            .flat_map(|page| page.iter())
+            .filter(|repo| !repo.archived && !repo.disabled);
         let repos: Vec<_> = live.map(|repo| repo.full_name.clone()).collect();
         self.listed = Some((Instant::now(), repos.clone()));
         Ok(repos)
@@ -209,7 +234,10 @@ impl GitHub {
             .await?;
         let runs: Vec<String> = runs.into_iter().flatten().collect();
         let cut = (runs.len() > MOST_RUNS).then(|| {
-            format!("{} runs are not over: only {MOST_RUNS} were looked at", runs.len())
+            format!(
+                "{} runs are not over: only {MOST_RUNS} were looked at",
+                runs.len()
+            )
         });
         let pages: Vec<_> = stream::iter(runs.into_iter().take(MOST_RUNS))
             .map(|url| self.pages.all::<Jobs>(&self.site, url))
@@ -227,11 +255,20 @@ impl GitHub {
             let path = format!("/repos/{repo}/actions/runs");
             let url = join(&self.url, &path, &[("status", status), ("per_page", "100")]);
             let pages = self.pages.all::<Runs>(&self.site, url).await?;
-            ids.extend(pages.iter().flat_map(|page| &page.workflow_runs).map(|run| run.id));
+            ids.extend(
+                pages
+                    .iter()
+                    .flat_map(|page| &page.workflow_runs)
+                    .map(|run| run.id),
+            );
         }
         let jobs = |id: u64| {
             let path = format!("/repos/{repo}/actions/runs/{id}/jobs");
-            join(&self.url, &path, &[("filter", "latest"), ("per_page", "100")])
+            join(
+                &self.url,
+                &path,
+                &[("filter", "latest"), ("per_page", "100")],
+            )
         };
         Ok(ids.into_iter().map(jobs).collect())
     }
@@ -244,151 +281,4 @@ fn is_name(text: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-
-    use super::*;
-    use crate::poll::http::testing::{Asked, Server, answer, block_on};
-    use crate::poll::source::Spec as _;
-
-    const JOBS: &str = include_str!("../fixtures/github_jobs.json");
-
-    fn spec(url: &str, rest: &str) -> Spec {
-        let text = format!(
-            "url = '{url}'\ntoken_env = 'CARGO_PKG_NAME'\nlabels = ['X64', 'linux']\n{rest}"
-        );
-        toml::from_str(&text).expect("a source")
-    }
-
-    /// Answers as GitHub does, with an ETag for each page that is the page's length.
-    fn page(asked: &Asked, body: &str, headers: &[(&str, &str)]) -> Vec<u8> {
-        let etag = format!("W/\"{}\"", body.len());
-        let reset = "Tue, 14 Nov 2023 22:13:20 GMT";
-        let mut all = vec![
-            ("etag", etag.as_str()),
-            ("date", reset),
-            ("x-ratelimit-remaining", "100"),
-            ("x-ratelimit-reset", "1700000900"),
-        ];
-        all.extend(headers);
-        if asked.header("if-none-match") == Some(&etag) {
-            return answer("304 Not Modified", &all, "");
-        }
-        answer("200 OK", &all, body)
-    }
-
-    #[test]
-    fn an_unchanged_organisation_costs_nothing() {
-        block_on(async {
-            let changed = Rc::new(Cell::new(false));
-            let is_changed = Rc::clone(&changed);
-            let server = Server::start(move |asked| {
-                let host = asked.header("host").unwrap_or_default();
-                let (path, query) =
-                    asked.line.trim_start_matches("GET ").split_once('?').unwrap_or_default();
-                let body = match (path, query) {
-                    ("/orgs/acme/repos", _) => {
-                        r#"[{"full_name": "acme/app"}, {"full_name": "acme/old", "archived": true}]"#
-                    }
-                    ("/repos/acme/app/actions/runs", "status=queued&per_page=100") => {
-                        r#"{"total_count": 1, "workflow_runs": [{"id": 7, "status": "queued"}]}"#
-                    }
-                    // It began in between.
-                    ("/repos/acme/app/actions/runs", _) if is_changed.get() => {
-                        r#"{"total_count": 1, "workflow_runs": [{"id": 7, "status": "in_progress"}]}"#
-                    }
-                    ("/repos/acme/app/actions/runs", _) => {
-                        r#"{"total_count": 0, "workflow_runs": []}"#
-                    }
-                    ("/repos/acme/app/actions/runs/7/jobs", "page=2") => {
-                        r#"{"total_count": 9, "jobs": [{"id": 1, "status": "queued", "labels": ["linux"]}]}"#
-                    }
-                    ("/repos/acme/app/actions/runs/7/jobs", _) => {
-                        let next = format!("<http://{host}{path}?page=2>; rel=\"next\"");
-                        return Some(page(asked, JOBS, &[("link", &next)]));
-                    }
-                    _ => return Some(answer("404 Not Found", &[], "{}")),
-                };
-                Some(page(asked, body, &[]))
-            })
-            .await;
-            let spec = spec(&server.url, "org = 'acme'");
-            assert_eq!(spec.check(), Ok(()));
-            assert_eq!(spec.queue(), Queue::new("linux,x64"));
-            let mut source = spec.open(&Http::new());
-            let queue = [spec.queue()];
-            // Ten percent of what is left is kept: 90 calls in 900 seconds, 5 a round.
-            let first = source.read(&queue).await.expect("told");
-            assert_eq!(first.hints.every, Some(Duration::from_secs(50)));
-            let jobs = |harvest: &Harvest| {
-                let demand = harvest.demands[0].1.as_ref().expect("known");
-                (demand.waiting, demand.running)
-            };
-            assert_eq!(jobs(&first), (3, Some(1)));
-            assert_eq!(first.remarks, ["1 queued jobs name no label, and do not count"]);
-            assert_eq!(server.asked().len(), 5);
-            // The repositories are not listed again, and nothing else has changed.
-            let second = source.read(&queue).await.expect("told");
-            assert_eq!(second.hints.every, None);
-            assert_eq!(jobs(&second), (3, Some(1)));
-            assert_eq!(server.asked().len(), 9);
-            changed.set(true);
-            let third = source.read(&queue).await.expect("told");
-            assert_eq!(jobs(&third), (3, Some(1)));
-            assert_eq!(third.hints.every, Some(Duration::from_secs(10)));
-            let asked = server.asked();
-            assert!(asked.iter().all(|asked| asked.header("authorization") == Some("Bearer clockout")));
-        });
-    }
-
-    #[test]
-    fn a_repository_that_cannot_be_read_leaves_all_unknown() {
-        block_on(async {
-            let server = Server::start(|asked| {
-                let is_there = asked.line.contains("/repos/acme/app/");
-                Some(match is_there {
-                    true => page(asked, r#"{"workflow_runs": []}"#, &[]),
-                    false => answer("404 Not Found", &[], r#"{"message": "Not Found"}"#),
-                })
-            })
-            .await;
-            let one = spec(&server.url, "repos = ['acme/app']");
-            let harvest = one.open(&Http::new()).read(&[one.queue()]).await.expect("told");
-            assert_eq!(harvest.demands[0].1.as_ref().map(|demand| demand.waiting), Ok(0));
-            let two = spec(&server.url, "repos = ['acme/app', 'acme/gone']");
-            let error = two.open(&Http::new()).read(&[two.queue()]).await.expect_err("unknown");
-            assert!(matches!(&error, SourceError::Missing(text) if text.contains("acme/gone")), "{error}");
-        });
-    }
-
-    #[test]
-    fn a_used_up_rate_limit_says_when_to_come_again() {
-        block_on(async {
-            let server = Server::start(|_| {
-                let headers = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "90")];
-                Some(answer("403 Forbidden", &headers, r#"{"message": "API rate limit exceeded"}"#))
-            })
-            .await;
-            let spec = spec(&server.url, "repos = ['acme/app']");
-            let told = spec.open(&Http::new()).read(&[spec.queue()]).await;
-            assert_eq!(told, Err(SourceError::Limited(Some(Duration::from_secs(90)))));
-        });
-    }
-
-    #[test]
-    fn the_configuration_must_say_whose_jobs() {
-        let url = "https://api.github.com";
-        for (rest, complaint) in [
-            ("repos = ['acme/app', 'acme/.github']", None),
-            ("org = 'acme'", None),
-            ("", Some("give 'repos' or 'org'")),
-            ("org = 'acme'\nrepos = ['acme/app']", Some("give 'repos' or 'org'")),
-            ("repos = ['app']", Some("repos: \"app\" is not OWNER/NAME")),
-            ("repos = ['a/b/c']", Some("repos: \"a/b/c\" is not OWNER/NAME")),
-            ("repos = ['a/..']", Some("repos: \"a/..\" is not OWNER/NAME")),
-            ("org = 'a/b'", Some("org: \"a/b\" is no name")),
-        ] {
-            assert_eq!(spec(url, rest).check().err().as_deref(), complaint, "{rest}");
-        }
-    }
-}
+mod tests;

@@ -65,7 +65,8 @@ impl Pages {
         self.cost.set(0);
         self.hints.set(Hints::default());
         fn forget<T>(kept: &Kept<T>, round: u64) {
-            kept.borrow_mut().retain(|_, seen| seen.round + KEPT >= round);
+            kept.borrow_mut()
+                .retain(|_, seen| seen.round + KEPT >= round);
         }
         forget(&self.repos, round);
         forget(&self.runs, round);
@@ -75,11 +76,21 @@ impl Pages {
     /// When to come again, by what the round has cost.
     pub fn hints(&self) -> Hints {
         let paced = self.rate.get().and_then(|rate| rate.every(self.cost.get()));
-        merge_hints(self.hints.get(), Hints { not_before: None, every: paced })
+        merge_hints(
+            self.hints.get(),
+            Hints {
+                not_before: None,
+                every: paced,
+            },
+        )
     }
 
     /// All pages from this one on.
-    pub async fn all<T: Page>(&self, site: &Site, first: String) -> Result<Vec<Rc<T>>, SourceError> {
+    pub async fn all<T: Page>(
+        &self,
+        site: &Site,
+        first: String,
+    ) -> Result<Vec<Rc<T>>, SourceError> {
         let mut pages = Vec::new();
         let mut next = Some(first);
         while let Some(url) = next.filter(|_| pages.len() < MOST_PAGES) {
@@ -90,16 +101,26 @@ impl Pages {
         Ok(pages)
     }
 
-    async fn one<T: Page>(&self, site: &Site, url: String) -> Result<(Rc<T>, Option<String>), SourceError> {
+    async fn one<T: Page>(
+        &self,
+        site: &Site,
+        url: String,
+    ) -> Result<(Rc<T>, Option<String>), SourceError> {
         // What is known is kept until its answer is there: not borrowed while others ask.
-        let known = T::kept(self).borrow().get(&url).map(|seen| seen.etag.clone());
+        let known = T::kept(self)
+            .borrow()
+            .get(&url)
+            .map(|seen| seen.etag.clone());
         let reply = site.get_url(&url, known.as_deref()).await?;
-        self.rate.set(Rate::read(&reply.headers).or(self.rate.get()));
+        self.rate
+            .set(Rate::read(&reply.headers).or(self.rate.get()));
         self.hints.set(merge_hints(self.hints.get(), reply.hints));
         let mut kept = T::kept(self).borrow_mut();
         if reply.status == 304 {
             let Some(seen) = kept.get_mut(&url) else {
-                return Err(SourceError::Unreadable(format!("304 for {url}, which was not asked for")));
+                return Err(SourceError::Unreadable(format!(
+                    "304 for {url}, which was not asked for"
+                )));
             };
             seen.round = self.round.get();
             return Ok((Rc::clone(&seen.page), seen.next.clone()));

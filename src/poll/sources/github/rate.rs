@@ -23,7 +23,9 @@ impl Rate {
         let at: u64 = text("x-ratelimit-reset")?.trim().parse().ok()?;
         let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(at))?;
         // By the server's clock, as ours may differ.
-        let now = text("date").and_then(parse_date).unwrap_or_else(SystemTime::now);
+        let now = text("date")
+            .and_then(parse_date)
+            .unwrap_or_else(SystemTime::now);
         Some(Rate {
             left: text("x-ratelimit-remaining")?.trim().parse().ok()?,
             reset: at.duration_since(now).unwrap_or_default(),
@@ -57,17 +59,37 @@ mod tests {
     #[test]
     fn what_is_left_is_spread_until_it_is_full_again() {
         let rate = Rate::read(&headers("100", "1700000900")).expect("a rate");
-        assert_eq!(rate, Rate { left: 100, reset: Duration::from_secs(900) });
-        for (cost, seconds) in [(0, None), (1, Some(10)), (3, Some(30)), (90, Some(900)), (500, Some(900))] {
+        assert_eq!(
+            rate,
+            Rate {
+                left: 100,
+                reset: Duration::from_secs(900)
+            }
+        );
+        for (cost, seconds) in [
+            (0, None),
+            (1, Some(10)),
+            (3, Some(30)),
+            (90, Some(900)),
+            (500, Some(900)),
+        ] {
             assert_eq!(rate.every(cost), seconds.map(Duration::from_secs), "{cost}");
         }
-        let used_up = Rate { left: 0, reset: Duration::from_secs(60) };
+        let used_up = Rate {
+            left: 0,
+            reset: Duration::from_secs(60),
+        };
         assert_eq!(used_up.every(1), Some(Duration::from_secs(60)));
     }
 
     #[test]
     fn a_limit_that_is_not_told_paces_nothing() {
-        for (left, reset) in [("", "1700000900"), ("100", "soon"), ("-1", "1700000900"), ("1", "99999999999999999999")] {
+        for (left, reset) in [
+            ("", "1700000900"),
+            ("100", "soon"),
+            ("-1", "1700000900"),
+            ("1", "99999999999999999999"),
+        ] {
             assert_eq!(Rate::read(&headers(left, reset)), None, "{left} {reset}");
         }
         assert_eq!(Rate::read(&HeaderMap::new()), None);

@@ -8,9 +8,17 @@ const DEEPEST: usize = 50;
 /// Whether a node with these labels may run what asks for `expression`; `None` when that is no
 /// expression.
 pub fn matches(expression: &str, has: impl Fn(&str) -> bool) -> Option<bool> {
-    let mut reader = Reader { rest: expression, has: &has, depth: 0 };
+    let mut reader = Reader {
+        rest: expression,
+        has: &has,
+        depth: 0,
+    };
     let told = reader.equal()?;
-    reader.rest.trim_start_matches(BLANK).is_empty().then_some(told)
+    reader
+        .rest
+        .trim_start_matches(BLANK)
+        .is_empty()
+        .then_some(told)
 }
 
 const BLANK: [char; 2] = [' ', '\t'];
@@ -91,10 +99,11 @@ impl Reader<'_> {
 
 /// A minus is part of a label, but `->` is not.
 fn end_of_label(text: &str) -> usize {
-    let is_end = |(at, c): &(usize, char)| {
-        "&|!<>() \t\"'".contains(*c) || text[*at..].starts_with("->")
-    };
-    text.char_indices().find(is_end).map_or(text.len(), |(at, _)| at)
+    let is_end =
+        |(at, c): &(usize, char)| "&|!<>() \t\"'".contains(*c) || text[*at..].starts_with("->");
+    text.char_indices()
+        .find(is_end)
+        .map_or(text.len(), |(at, _)| at)
 }
 
 /// What is before the closing quote, and what is after it.
@@ -118,7 +127,9 @@ mod tests {
     use super::*;
 
     fn told(expression: &str) -> Option<bool> {
-        matches(expression, |label| ["linux", "docker", "x-64", "big one"].contains(&label))
+        matches(expression, |label| {
+            ["linux", "docker", "x-64", "big one"].contains(&label)
+        })
     }
 
     #[test]
@@ -153,8 +164,18 @@ mod tests {
     #[test]
     fn what_is_no_expression_is_told_apart() {
         for bad in [
-            "", " ", "linux docker", "linux &&", "&& linux", "(linux", "linux)", "a -> b -> c",
-            "\"linux", "li'nux", "linux & docker", "a <- b",
+            "",
+            " ",
+            "linux docker",
+            "linux &&",
+            "&& linux",
+            "(linux",
+            "linux)",
+            "a -> b -> c",
+            "\"linux",
+            "li'nux",
+            "linux & docker",
+            "a <- b",
         ] {
             assert_eq!(told(bad), None, "{bad}");
         }

@@ -70,7 +70,11 @@ impl source::Spec for Spec {
     }
 
     fn server(&self) -> String {
-        format!("{}{}", describe(&self.url, self.token().as_ref()), self.ages().text())
+        format!(
+            "{}{}",
+            describe(&self.url, self.token().as_ref()),
+            self.ages().text()
+        )
     }
 
     fn queue(&self) -> Queue {
@@ -79,7 +83,13 @@ impl source::Spec for Spec {
     }
 
     fn open(&self, http: &Http) -> Box<dyn Source> {
-        let site = Site::new(http, &self.url, Scheme::Basic, self.token(), self.allow_http);
+        let site = Site::new(
+            http,
+            &self.url,
+            Scheme::Basic,
+            self.token(),
+            self.allow_http,
+        );
         Box::new(Jenkins {
             // Else the reasons are in the language of whoever installed it.
             site: site.header("Accept-Language", "en"),
@@ -102,7 +112,10 @@ impl Source for Jenkins {
         Box::pin(async move {
             // In this order: a job that begins in between is counted once or, for this round, not
             // at all. It is never counted twice.
-            let reply = self.site.get("/computer/api/json", &[("tree", COMPUTERS)]).await?;
+            let reply = self
+                .site
+                .get("/computer/api/json", &[("tree", COMPUTERS)])
+                .await?;
             let (nodes, hints): (Computers, _) = (reply.json()?, reply.hints);
             let reply = self.site.get("/queue/api/json", &[("tree", ITEMS)]).await?;
             let items: Items = reply.json()?;
@@ -130,7 +143,8 @@ mod tests {
     use crate::poll::source::Spec as _;
 
     fn spec(url: &str) -> Spec {
-        let text = format!("url = '{url}/ci/'\nlabels = ['linux', 'docker']\ntoken_file = '/dev/null'");
+        let text =
+            format!("url = '{url}/ci/'\nlabels = ['linux', 'docker']\ntoken_file = '/dev/null'");
         toml::from_str(&text).expect("a source")
     }
 
@@ -143,7 +157,9 @@ mod tests {
             let server = Server::start(|asked| {
                 let path = asked.line.split('?').next().unwrap_or_default();
                 Some(match path {
-                    "GET /ci/computer/api/json" => ok(include_str!("../fixtures/jenkins_computers.json")),
+                    "GET /ci/computer/api/json" => {
+                        ok(include_str!("../fixtures/jenkins_computers.json"))
+                    }
                     "GET /ci/queue/api/json" => ok(include_str!("../fixtures/jenkins_queue.json")),
                     _ => answer("404 Not Found", &[], ""),
                 })
@@ -165,7 +181,10 @@ mod tests {
             assert_eq!(asked.len(), 2);
             for asked in asked {
                 assert_eq!(asked.header("accept-language"), Some("en"));
-                assert_eq!(asked.header("authorization"), Some("Basic Y2xvY2tvdXQ6MTFhYg=="));
+                assert_eq!(
+                    asked.header("authorization"),
+                    Some("Basic Y2xvY2tvdXQ6MTFhYg==")
+                );
             }
         });
     }
@@ -173,11 +192,19 @@ mod tests {
     #[test]
     fn a_login_page_is_no_queue() {
         block_on(async {
-            let server = Server::start(|_| Some(answer("200 OK", &[], "<html>Sign in</html>"))).await;
+            let server =
+                Server::start(|_| Some(answer("200 OK", &[], "<html>Sign in</html>"))).await;
             let mut spec = spec(&server.url);
             spec.token_file = None;
-            let error = spec.open(&Http::new()).read(&[spec.queue()]).await.expect_err("unknown");
-            assert!(matches!(&error, SourceError::Unreadable(text) if text.contains("Sign in")), "{error}");
+            let error = spec
+                .open(&Http::new())
+                .read(&[spec.queue()])
+                .await
+                .expect_err("unknown");
+            assert!(
+                matches!(&error, SourceError::Unreadable(text) if text.contains("Sign in")),
+                "{error}"
+            );
         });
     }
 

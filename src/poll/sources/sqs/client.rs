@@ -58,7 +58,10 @@ impl Source for Sqs {
                     // It may have been made anew, by another account.
                     urls.borrow_mut().remove(&queue);
                 }
-                Ok(Told { demand: demand?, ..Told::default() })
+                Ok(Told {
+                    demand: demand?,
+                    ..Told::default()
+                })
             };
             self.each.ask(queues, read).await
         })
@@ -78,7 +81,11 @@ async fn read(
     let url = match known {
         Some(url) => url,
         None => {
-            let answer = client.get_queue_url().queue_name(queue.as_str()).send().await;
+            let answer = client
+                .get_queue_url()
+                .queue_name(queue.as_str())
+                .send()
+                .await;
             let url = answer.map_err(|error| failed(explain(error)))?.queue_url;
             let url = url.ok_or_else(|| unreadable(queue, "no address"))?;
             urls.borrow_mut().insert(queue.clone(), url.clone());
@@ -86,14 +93,22 @@ async fn read(
         }
     };
     let ask = client.get_queue_attributes().queue_url(url);
-    let answer = ask.attribute_names(Visible).attribute_names(InFlight).send().await;
+    let answer = ask
+        .attribute_names(Visible)
+        .attribute_names(InFlight)
+        .send()
+        .await;
     let told = answer.map_err(|error| failed(explain(error)))?.attributes;
     let told = told.unwrap_or_default().into_iter().collect();
     demand(&told).map_err(|why| unreadable(queue, why))
 }
 
 fn demand(told: &BTreeMap<QueueAttributeName, String>) -> Result<Demand, &'static str> {
-    let number = |name, missing| told.get(&name).and_then(|text| text.parse().ok()).ok_or(missing);
+    let number = |name, missing| {
+        told.get(&name)
+            .and_then(|text| text.parse().ok())
+            .ok_or(missing)
+    };
     Ok(Demand {
         waiting: number(Visible, "no number of messages")?,
         running: Some(number(InFlight, "no number of messages in flight")?),
@@ -141,28 +156,39 @@ mod tests {
             .endpoint_url(&server.url)
             .build();
         let client = OnceCell::new_with(Some(Client::from_conf(config)));
-        Sqs { client, ..Sqs::new(None) }
+        Sqs {
+            client,
+            ..Sqs::new(None)
+        }
     }
 
     fn error(code: &str) -> Vec<u8> {
         let body = format!(r#"{{"__type": "com.amazonaws.sqs#{code}", "message": "no"}}"#);
-        answer("400 Bad Request", &[("content-type", "application/x-amz-json-1.0")], &body)
+        answer(
+            "400 Bad Request",
+            &[("content-type", "application/x-amz-json-1.0")],
+            &body,
+        )
     }
 
     fn reply(asked: &Asked) -> Vec<u8> {
         let called = asked.header("x-amz-target").unwrap_or_default();
         let body: serde_json::Value = serde_json::from_str(&asked.body).expect("JSON");
-        match (called, body["QueueName"].as_str(), body["QueueUrl"].as_str()) {
+        match (
+            called,
+            body["QueueName"].as_str(),
+            body["QueueUrl"].as_str(),
+        ) {
             ("AmazonSQS.GetQueueUrl", Some("gone"), _) => error("QueueDoesNotExist"),
             ("AmazonSQS.GetQueueUrl", Some("busy"), _) => error("RequestThrottled"),
             ("AmazonSQS.GetQueueUrl", Some("mine"), _) => error("AccessDeniedException"),
-            ("AmazonSQS.GetQueueUrl", Some(name), _) => {
-                ok(&format!(r#"{{"QueueUrl": "https://sqs.us-east-1.amazonaws.com/1/{name}"}}"#))
+            ("AmazonSQS.GetQueueUrl", Some(name), _) => ok(&format!(
+                r#"{{"QueueUrl": "https://sqs.us-east-1.amazonaws.com/1/{name}"}}"#
+            )),
+            ("AmazonSQS.GetQueueAttributes", _, Some(url)) if url.ends_with("/jobs") => {
+                ok(r#"{"Attributes": {"ApproximateNumberOfMessages": "7",
+                    "ApproximateNumberOfMessagesNotVisible": "3"}}"#)
             }
-            ("AmazonSQS.GetQueueAttributes", _, Some(url)) if url.ends_with("/jobs") => ok(
-                r#"{"Attributes": {"ApproximateNumberOfMessages": "7",
-                    "ApproximateNumberOfMessagesNotVisible": "3"}}"#,
-            ),
             ("AmazonSQS.GetQueueAttributes", _, Some(url)) if url.ends_with("/half") => {
                 ok(r#"{"Attributes": {"ApproximateNumberOfMessages": "7"}}"#)
             }
@@ -177,7 +203,10 @@ mod tests {
             let mut source = source(&server);
             let url = "https://sqs.us-east-1.amazonaws.com/1/jobs";
             for _ in 0..2 {
-                let harvest = source.read(&[Queue::new("jobs"), Queue::new(url)]).await.expect("told");
+                let harvest = source
+                    .read(&[Queue::new("jobs"), Queue::new(url)])
+                    .await
+                    .expect("told");
                 for (_, demand) in harvest.demands {
                     let demand = demand.expect("known");
                     assert_eq!((demand.waiting, demand.running), (7, Some(3)));
@@ -185,7 +214,12 @@ mod tests {
             }
             // The address of the one that was named is asked for once.
             let asked = server.asked();
-            let of = |name| asked.iter().filter(|asked| asked.header("x-amz-target") == Some(name)).count();
+            let of = |name| {
+                asked
+                    .iter()
+                    .filter(|asked| asked.header("x-amz-target") == Some(name))
+                    .count()
+            };
             assert_eq!(of("AmazonSQS.GetQueueUrl"), 1);
             assert_eq!(of("AmazonSQS.GetQueueAttributes"), 4);
         });
@@ -202,7 +236,10 @@ mod tests {
                 ("half", SourceError::Unreadable(String::new())),
                 ("none", SourceError::Unreadable(String::new())),
             ] {
-                let told = source(&server).read(&[Queue::new(name)]).await.expect_err(name);
+                let told = source(&server)
+                    .read(&[Queue::new(name)])
+                    .await
+                    .expect_err(name);
                 let kind = std::mem::discriminant(&expected);
                 assert_eq!(std::mem::discriminant(&told), kind, "{name}: {told}");
             }
