@@ -229,6 +229,11 @@ impl Poller {
         }
         let told = match told {
             Ok(harvest) => {
+                for (queue, told) in &harvest.demands {
+                    let error = told.as_ref().err().map(String::as_str);
+                    self.voice
+                        .one(|| format!("queue {queue} of {source}"), error);
+                }
                 self.voice
                     .remarks(&source, &known.remarks, &harvest.remarks);
                 known.remarks.clone_from(&harvest.remarks);
@@ -275,7 +280,13 @@ impl Poller {
             (None, None) => Err("the answer does not have it".to_owned()),
         };
         let groups = groups.into_iter();
-        let told = groups.map(|(id, place)| (id, tell(&place))).collect();
+        let told: Vec<_> = groups.map(|(id, place)| (id, tell(&place))).collect();
+        if error.is_none() {
+            for (id, told) in &told {
+                let error = told.as_ref().err().map(String::as_str);
+                self.voice.one(|| format!("group {id}"), error);
+            }
+        }
         self.feed(Event::Supply { asked, told });
     }
 }

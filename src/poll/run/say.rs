@@ -1,6 +1,6 @@
 //! The log: quiet while nothing changes, a line for each launch and each end or begin of trouble.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::{debug, info, warn};
 
@@ -16,6 +16,8 @@ pub struct Voice {
     launching: usize,
     /// What bound each group's last decision.
     whys: BTreeMap<GroupId, Why>,
+    /// Groups and queues that are not known now, while their backend and source are.
+    unknown: BTreeSet<String>,
 }
 
 impl Voice {
@@ -25,6 +27,7 @@ impl Voice {
             failed: false,
             launching: 0,
             whys: BTreeMap::new(),
+            unknown: BTreeSet::new(),
         }
     }
 
@@ -117,6 +120,28 @@ impl Voice {
             None => info!(%backend, "target.known"),
         }
         self.failed |= error.is_some();
+    }
+
+    /// One group of a backend that answers, or one queue of a source that does: an episode.
+    pub fn one(&mut self, what: impl FnOnce() -> String, error: Option<&str>) {
+        match error {
+            Some(error) => {
+                self.failed = true;
+                let what = what();
+                if !self.unknown.contains(&what) {
+                    warn!(error, "poll.unknown: {what}");
+                    self.unknown.insert(what);
+                }
+            }
+            // Thousands are well each time, and nobody wants to hear of it.
+            None if self.unknown.is_empty() => {}
+            None => {
+                let what = what();
+                if self.unknown.remove(&what) {
+                    info!("poll.known: {what}");
+                }
+            }
+        }
     }
 
     /// What a source says of its queue, each thing once.
