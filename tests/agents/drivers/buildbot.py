@@ -11,6 +11,8 @@ class Buildbot(Driver):
     real = True
     # The worker dies of it, and the master repeats the build.
     cancels = False
+    # Where the master's REST API is, if anywhere.
+    www_port = None
 
     def setup(self):
         venv = agents_dir().parent / "buildbot"
@@ -18,7 +20,7 @@ class Buildbot(Driver):
         self.worker = venv / "bin" / "buildbot-worker"
         port = self.bed.port()
         self.master = BuildbotMaster(
-            self.bed.dir / "master", venv, port, self.slots, self.told_by())
+            self.bed.dir / "master", venv, port, self.slots, self.told_by(), self.www_port)
         # As its author would; the worker's own log is in this directory too.
         self.base = self.bed.dir / "worker"
         subprocess.run(

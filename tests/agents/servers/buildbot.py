@@ -21,10 +21,11 @@ BuildMaster(os.getcwd(), "master.cfg").setServiceParent(application)
 class BuildbotMaster:
     """Works in `directory`; `venv` is where tests/agents/buildbot-setup.sh installed it.
 
-    `told_by`: the program whose `job finish` each build runs last, or nothing.
+    `told_by`: the program whose `job finish` each build runs last, or nothing. `www_port`: where
+    its REST API is, if anywhere.
     """
 
-    def __init__(self, directory, venv, port, slots, told_by=""):
+    def __init__(self, directory, venv, port, slots, told_by="", www_port=None):
         self.directory = directory
         self.heard_file = directory / "heard"
         self.spool = directory / "spool"
@@ -37,6 +38,8 @@ class BuildbotMaster:
         environment = {"PATH": os.environ["PATH"], "HOME": str(directory), "LANG": "C.UTF-8",
                        "SPOOL": str(self.spool), "HEARD": str(self.heard_file),
                        "PORT": str(port), "SLOTS": str(slots), "TOLD_BY": told_by}
+        if www_port:
+            environment["WWW_PORT"] = str(www_port)
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 [venv / "bin" / "twistd", "--nodaemon", "--no_save", "--pidfile=", "--logfile=-",
