@@ -70,6 +70,8 @@ struct Shared {
     client: OnceLock<Result<Client, String>>,
     /// Instead of the system's.
     roots: Option<Vec<Certificate>>,
+    /// Nothing is deleted.
+    harmless: bool,
 }
 
 /// A request.
@@ -149,14 +151,20 @@ impl<'a> Auth<'a> {
 
 impl Http {
     pub fn new() -> Http {
-        Http::with(LIMITS, None)
+        Http::with(LIMITS, None, false)
     }
 
-    fn with(limits: Limits, roots: Option<Vec<Certificate>>) -> Http {
+    /// For a dry run: a DELETE is an error, and not sent.
+    pub fn harmless() -> Http {
+        Http::with(LIMITS, None, true)
+    }
+
+    fn with(limits: Limits, roots: Option<Vec<Certificate>>, harmless: bool) -> Http {
         let shared = Shared {
             limits,
             client: OnceLock::new(),
             roots,
+            harmless,
         };
         Http {
             shared: Arc::new(shared),
@@ -168,6 +176,9 @@ impl Http {
         let what = &format!("{} {}", ask.method, shown(ask.url));
         let address = address::parse(ask.url)
             .map_err(|why| SourceError::Unreachable(format!("{what}: the address {why}")))?;
+        if self.shared.harmless && ask.method == Method::DELETE {
+            return Err(SourceError::Denied(format!("{what}: not in a dry run")));
+        }
         let is_secret = ask.auth.secret().is_some();
         if is_secret && !ask.allow_http && !address::is_private(&address) {
             return Err(SourceError::Denied(format!(

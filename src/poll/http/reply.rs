@@ -1,10 +1,13 @@
 //! A good answer of a server, and what can be read from it.
 
+use std::time::SystemTime;
+
 use hyper::body::Bytes;
 use reqwest::Url;
-use reqwest::header::{HeaderMap, LINK};
+use reqwest::header::{DATE, HeaderMap, LINK};
 use serde::de::DeserializeOwned;
 
+use crate::instance::parse_date;
 use crate::poll::plan::Hints;
 use crate::poll::source::SourceError;
 
@@ -35,9 +38,9 @@ impl Reply {
     }
 
     /// What `read` makes of the body; its complaint gets the address in front.
-    pub fn parse<T>(
-        &self,
-        read: impl FnOnce(&[u8]) -> Result<T, String>,
+    pub fn parse<'a, T>(
+        &'a self,
+        read: impl FnOnce(&'a [u8]) -> Result<T, String>,
     ) -> Result<T, SourceError> {
         read(&self.body).map_err(|why| self.unreadable(&why))
     }
@@ -64,6 +67,12 @@ impl Reply {
             return Ok(Some(next.into()));
         }
         Ok(None)
+    }
+
+    /// The server's clock, or ours where it does not tell: what its times are compared with.
+    pub fn date(&self) -> SystemTime {
+        let date = self.headers.get(DATE).and_then(|date| date.to_str().ok());
+        date.and_then(parse_date).unwrap_or_else(SystemTime::now)
     }
 
     fn unreadable(&self, why: &str) -> SourceError {

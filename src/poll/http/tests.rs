@@ -137,7 +137,7 @@ fn nobody_is_waited_for_for_ever() {
             request: Duration::from_millis(50),
             ..LIMITS
         };
-        let http = Http::with(limits, None);
+        let http = Http::with(limits, None, false);
         let silent = Server::start(|_| None).await;
         let told = http.send(Ask::get(&silent.url)).await.expect_err("late");
         let url = &silent.url;
@@ -475,7 +475,7 @@ fn https_is_spoken_with_whom_the_roots_vouch_for_and_with_nobody_else() {
     let server = TlsServer::start();
     let ca = Certificate::from_pem(&server.ca).expect("a certificate");
     block_on(async {
-        let trusting = Http::with(LIMITS, Some(vec![ca.clone()]));
+        let trusting = Http::with(LIMITS, Some(vec![ca.clone()]), false);
         let reply = trusting.send(Ask::get(&server.url)).await.expect("trusted");
         assert_eq!(&reply.body[..], b"[42]");
         let told = Http::new()
