@@ -50,11 +50,13 @@ kinds! {
     buildbot: Buildbot = "buildbot",
     buildkite: Buildkite = "buildkite",
     circleci: Circleci = "circleci",
+    drone: Drone = "drone",
     exec: Exec = "exec",
     github: GitHub = "github",
     gitlab: GitLab = "gitlab",
     http: Http = "http",
     jenkins: Jenkins = "jenkins",
+    prometheus: Prometheus = "prometheus",
     sqs: Sqs = "sqs",
     woodpecker: Woodpecker = "woodpecker",
 }
