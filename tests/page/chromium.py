@@ -135,12 +135,17 @@ class Page:
         return told["result"].get("value")
 
     def wait(self, script):
-        """Until the expression is true."""
+        """Until the expression is true. Between two pages it has no value."""
         give_up = time.monotonic() + PATIENCE
-        while not self.look(f"Boolean({script})"):
+        value = False
+        while value is not True:
             if time.monotonic() > give_up:
-                raise PageError(f"never true: {script}\n{self.text()[:4000]}")
+                raise PageError(f"never true: {script}: {value}\n{self.text()[:4000]}")
             time.sleep(0.05)
+            try:
+                value = self.look(f"Boolean({script})")
+            except PageError as error:
+                value = error
 
     def text(self):
         return self.look("document.body.innerText")

@@ -4,7 +4,7 @@
 mod families;
 mod groups;
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
@@ -16,17 +16,42 @@ use crate::poll::snapshot::{Backend, Snapshot, Source};
 
 /// For those who ask for it.
 pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// For everybody else. The text is valid in both formats: what only OpenMetrics has (`# UNIT`,
-/// `# EOF`) is a comment in the older one.
+/// For everybody else.
 pub const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The text, to be sent as [`OPENMETRICS`] or [`PLAIN`].
+/// The text, to be sent as [`OPENMETRICS`].
 pub fn render(snapshot: &Arc<Snapshot>) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Metrics(Arc::clone(snapshot))));
     let mut text = String::new();
     text::encode(&mut text, &registry)?;
     Ok(text)
+}
+
+/// The same in the older format, to be sent as [`PLAIN`]: there a family is called as its samples
+/// are, and what it does not know is refused, with the whole page.
+pub fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut help = "";
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            help = rest;
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.rsplit_once(' ').unwrap_or((rest, "untyped"));
+            let (suffix, kind) = match kind {
+                "counter" => ("_total", "counter"),
+                "info" => ("_info", "gauge"),
+                kind => ("", kind),
+            };
+            let help = help.strip_prefix(name).unwrap_or_default();
+            let _ = writeln!(plain, "# HELP {name}{suffix}{help}");
+            let _ = writeln!(plain, "# TYPE {name}{suffix} {kind}");
+        } else if !line.starts_with('#') {
+            plain.push_str(line);
+            plain.push('\n');
+        }
+    }
+    plain
 }
 
 #[derive(Debug)]
@@ -216,6 +241,30 @@ mod tests {
             }
         }
         assert!(families.len() > 30, "{families:?}");
+    }
+
+    #[test]
+    fn the_older_format_calls_families_as_their_samples() {
+        let text = plain(&rendered(snapshot()));
+        for part in [
+            "# HELP clockout_build_info The version of clockout.\n# TYPE clockout_build_info gauge\n\
+             clockout_build_info{version=\"0.1.0\"} 1\n",
+            "# TYPE clockout_source_fetches_total counter\nclockout_source_fetches_total{",
+            "# TYPE clockout_group_oldest_waiting_seconds gauge\n\
+             clockout_group_oldest_waiting_seconds{group=\"linux-small\"} 42.0\n",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+        let comments = text.lines().filter(|line| line.starts_with('#'));
+        for line in comments {
+            assert!(
+                line.starts_with("# HELP") || line.starts_with("# TYPE"),
+                "{line}"
+            );
+            assert!(!line.ends_with(" info"), "{line}");
+        }
+        let samples = |text: &str| text.lines().filter(|line| !line.starts_with('#')).count();
+        assert_eq!(samples(&text), samples(&rendered(snapshot())));
     }
 
     #[test]

@@ -36,6 +36,7 @@ struct Bodies {
     of: Arc<Snapshot>,
     status: Option<Bytes>,
     metrics: Option<Bytes>,
+    plain_metrics: Option<Bytes>,
 }
 
 impl Bodies {
@@ -44,6 +45,7 @@ impl Bodies {
             of: snapshot,
             status: None,
             metrics: None,
+            plain_metrics: None,
         }
     }
 }
@@ -80,7 +82,7 @@ impl Routes {
             "/page.js" => found("text/javascript; charset=utf-8", page::JS),
             "/healthz" => self.health(),
             "/livez" => plain(StatusCode::OK, "ok\n"),
-            "/metrics" => self.metrics(open_metrics(request)),
+            "/metrics" => self.metrics(Format::wanted(request)),
             "/status.json" => self.status(),
             "/history.json" => self.history(query.span().unwrap_or_default()),
             "/explain" => self.explain(&query),
@@ -115,18 +117,25 @@ impl Routes {
         plain(status, health::report(&problems))
     }
 
-    fn metrics(&self, kind: &'static str) -> Answer {
+    fn metrics(&self, format: Format) -> Answer {
         let mut bodies = self.bodies();
-        if let Some(body) = &bodies.metrics {
-            return found(kind, body.clone());
+        let known = match format {
+            Format::OpenMetrics => &bodies.metrics,
+            Format::Plain => &bodies.plain_metrics,
+        };
+        if let Some(body) = known {
+            return found(format.kind(), body.clone());
         }
-        match metrics::render(&bodies.of).map(Bytes::from) {
-            Ok(body) => {
-                bodies.metrics = Some(body.clone());
-                found(kind, body)
-            }
-            Err(error) => failed(&error),
-        }
+        let text = match metrics::render(&bodies.of) {
+            Ok(text) => text,
+            Err(error) => return failed(&error),
+        };
+        let (known, body) = match format {
+            Format::OpenMetrics => (&mut bodies.metrics, Bytes::from(text)),
+            Format::Plain => (&mut bodies.plain_metrics, metrics::plain(&text).into()),
+        };
+        *known = Some(body.clone());
+        found(format.kind(), body)
     }
 
     fn status(&self) -> Answer {
@@ -188,14 +197,30 @@ fn unknown_group(id: &str, snapshot: &Snapshot) -> String {
     text
 }
 
-/// Whether the metrics are asked for in their own format.
-fn open_metrics<B>(request: &Request<B>) -> &'static str {
-    let accepts = request.headers().get_all(header::ACCEPT).iter();
-    let mut accepts = accepts.filter_map(|accept| accept.to_str().ok());
-    if accepts.any(|accept| accept.contains("application/openmetrics-text")) {
-        metrics::OPENMETRICS
-    } else {
-        metrics::PLAIN
+/// How metrics can be written.
+#[derive(Debug, Clone, Copy)]
+enum Format {
+    OpenMetrics,
+    Plain,
+}
+
+impl Format {
+    /// What the client would rather read.
+    fn wanted<B>(request: &Request<B>) -> Format {
+        let accepts = request.headers().get_all(header::ACCEPT).iter();
+        let mut accepts = accepts.filter_map(|accept| accept.to_str().ok());
+        if accepts.any(|accept| accept.contains("application/openmetrics-text")) {
+            Format::OpenMetrics
+        } else {
+            Format::Plain
+        }
+    }
+
+    fn kind(self) -> &'static str {
+        match self {
+            Format::OpenMetrics => metrics::OPENMETRICS,
+            Format::Plain => metrics::PLAIN,
+        }
     }
 }
 

@@ -111,7 +111,7 @@ async fn each_address_answers_in_its_own_type() {
             "/metrics",
             200,
             "text/plain; version=0.0.4; charset=utf-8",
-            "# EOF\n",
+            "# TYPE clockout_build_info gauge\n",
         ),
         ("/healthz", 200, "text/plain; charset=utf-8", "ok\n"),
         ("/livez", 200, "text/plain; charset=utf-8", "ok\n"),
@@ -178,6 +178,7 @@ async fn metrics_come_in_their_own_format_to_who_asks_for_it() {
     let answer = served.say(&request).await.to_lowercase();
     let kind = "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n";
     assert!(answer.contains(kind), "{answer}");
+    assert!(answer.ends_with("# eof\n"), "{answer}");
 }
 
 #[tokio::test]
