@@ -89,7 +89,12 @@ struct Poller {
 
 impl Poller {
     fn new(given: PollOptions, poll: Poll, once: bool) -> anyhow::Result<Poller> {
-        let groups = Groups::new(&poll, Http::new());
+        let http = if poll.dry_run {
+            Http::harmless()
+        } else {
+            Http::new()
+        };
+        let groups = Groups::new(&poll, http);
         let now = clock::now();
         let planner = Planner::new(groups.settings(&poll), now, publish::since_1970());
         Ok(Poller {
