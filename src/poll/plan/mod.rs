@@ -31,6 +31,8 @@ mod event;
 mod group;
 mod names;
 mod pace;
+#[cfg(test)]
+mod properties;
 mod reload;
 #[cfg(test)]
 mod table;
