@@ -19,12 +19,23 @@ use crate::poll::plan::{
 /// Small numbers most of the time, and the edges.
 fn number() -> impl Strategy<Value = u32> {
     prop_oneof![
-        6 => 0..12u32,
+        40 => 0..12u32,
         1 => Just(u32::MAX),
         1 => Just(u32::MAX - 1),
         1 => any::<u32>(),
     ]
 }
+
+/// How long nothing happens.
+fn pause() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        20 => (0..15u64).prop_map(Duration::from_secs),
+        4 => (0..70u64).prop_map(Duration::from_secs),
+        1 => (0..2000u64).prop_map(Duration::from_secs),
+    ]
+}
+
+/// What a server may say, or a person write.
 
 fn seconds() -> impl Strategy<Value = Duration> {
     prop_oneof![
@@ -62,8 +73,8 @@ fn supply() -> impl Strategy<Value = Supply> {
     });
     (
         number(),
-        option::of(number()),
-        vec(listed, 0..9),
+        option::weighted(0.3, number()),
+        vec(listed, 0..6),
         option::weighted(0.1, Just("held".to_owned())),
     )
         .prop_map(|(desired, max, members, held)| Supply {
@@ -121,9 +132,9 @@ struct Told {
 fn told() -> impl Strategy<Value = Told> {
     let known = |fails: f64| prop::bool::weighted(fails);
     (
-        vec((known(0.1), demand()), 4),
-        vec((known(0.1), supply()), 4),
-        known(0.1),
+        vec((known(0.05), demand()), 4),
+        vec((known(0.05), supply()), 4),
+        known(0.05),
         hints(),
         launched(),
         vec(trouble(), 0..3),
@@ -158,10 +169,10 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => seconds().prop_map(Step::Wait),
-        12 => (0..8usize, told()).prop_map(|(which, told)| Step::Answer(which, Box::new(told))),
+        4 => pause().prop_map(Step::Wait),
+        16 => (0..8usize, told()).prop_map(|(which, told)| Step::Answer(which, Box::new(told))),
         1 => (0..8usize, told()).prop_map(|(which, told)| Step::Unasked(which, Box::new(told))),
-        1 => any::<bool>().prop_map(Step::Leader),
+        1 => prop::bool::weighted(0.8).prop_map(Step::Leader),
         1 => Just(Step::Reload),
     ]
 }
@@ -170,12 +181,12 @@ fn step() -> impl Strategy<Value = Step> {
 fn settings() -> impl Strategy<Value = Settings> {
     let group = (
         1..6u32,
-        option::of(0..30u32),
+        option::of(5..40u32),
         0..3u32,
         option::of(1..4u32),
         0.0..0.9f64,
     );
-    (vec(group, 4), option::of(0..40u32), any::<bool>()).prop_map(
+    (vec(group, 4), option::of(10..90u32), any::<bool>()).prop_map(
         |(groups, max_instances, one_by_one)| Settings {
             interval: Duration::from_secs(10),
             max_instances,
@@ -345,7 +356,7 @@ proptest! {
     #[test]
     fn whatever_happens_the_promises_hold_and_the_same_life_has_the_same_deeds(
         settings in settings(),
-        steps in vec(step(), 0..80),
+        steps in vec(step(), 0..250),
     ) {
         let first = live(&settings, &steps);
         prop_assert_eq!(first, live(&settings, &steps));
