@@ -21,6 +21,14 @@ pub struct Round {
     pub describing: bool,
 }
 
+impl Round {
+    /// For how long the oldest job has waited by now.
+    pub fn oldest(&self, now: Instant) -> Option<Duration> {
+        let oldest = self.demand.oldest?;
+        Some(oldest.saturating_add(now.since(self.asked)))
+    }
+}
+
 /// The numbers of the last read, for the status page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Told {

@@ -12,12 +12,11 @@ use super::breaker::{Breaker, Cause, Change};
 use super::decision::Decision;
 use super::event::Report;
 use super::names::Names;
+use super::orders::{Orders, Shown};
 use super::pace::Penalty;
-use super::token::{self, Epoch, View};
+use super::token;
 use super::words::{GroupSettings, Launched, Order, Supply, Trouble, TroubleKind};
 
-/// For so long a read that shows less than what was ordered is taken to lag.
-const LAG: Duration = Duration::from_secs(15);
 /// What is asked for and not listed for longer than this is worth a question.
 const OVERDUE: Duration = Duration::from_secs(30);
 /// Such a question is asked at most this often.
@@ -36,17 +35,6 @@ struct Read {
     desired: u32,
     max: Option<u32>,
     held: Option<String>,
-}
-
-/// An order that was sent, and that reads may not show yet.
-#[derive(Debug, Clone)]
-struct Written {
-    order: Order,
-    /// At least this was asked for.
-    desired: u32,
-    at: Instant,
-    /// `Some`: nobody knows whether it was taken; in view of these it was made.
-    doubt: Option<(u32, u128)>,
 }
 
 /// Counters for the metrics.
@@ -95,6 +83,11 @@ impl Count {
         self.alive() - self.stale() - self.phantom
     }
 
+    /// Something is on its way.
+    pub fn coming(&self) -> bool {
+        self.flight > 0 || self.tally.booting > 0
+    }
+
     /// What counts against every maximum.
     pub fn occupied(&self) -> u32 {
         self.desired.max(self.alive())
@@ -115,15 +108,11 @@ pub struct Group {
     pub told: Option<Instant>,
     /// Why the last read failed.
     pub failure: Option<String>,
-    /// A Describe, an order and a question for troubles that are not answered yet.
+    pub orders: Orders,
+    /// A Describe and a question for troubles that are not answered yet.
     pub describing: bool,
-    pub launching: Option<Order>,
     pub asking: bool,
     read: Option<Read>,
-    /// Reads that were asked for before this are older than the last order.
-    launched: Instant,
-    written: Option<Written>,
-    epoch: Epoch,
     asked_troubles: Option<Instant>,
     reads: Penalty,
     launches: Penalty,
@@ -140,16 +129,13 @@ impl Group {
             chain: None,
             breaker: Breaker::new(),
             totals: Totals::default(),
+            orders: Orders::new(wall),
             decision: None,
             told: None,
             failure: None,
             describing: false,
-            launching: None,
             asking: false,
             read: None,
-            launched: Instant::default(),
-            written: None,
-            epoch: Epoch::new(wall),
             asked_troubles: None,
             reads: Penalty::default(),
             launches: Penalty::default(),
@@ -174,7 +160,7 @@ impl Group {
 
     /// Whether the last read was asked for after `since`, and after the last order was answered.
     pub fn fresh(&self, since: Instant) -> bool {
-        let since = since.max(self.launched);
+        let since = since.max(self.orders.answered());
         self.read.as_ref().is_some_and(|read| read.asked >= since)
     }
 
@@ -219,14 +205,7 @@ impl Group {
             held: supply.held,
         });
         let told = self.boots.read(now, supply.members);
-        // Shown, and asked for after the order was sent: from here on reads are believed again.
-        let shown =
-            |written: &mut Written| supply.desired >= written.desired && asked >= self.launched;
-        if let Some(written) = self.written.take_if(shown)
-            && written.doubt.is_some()
-        {
-            self.epoch = self.epoch.next(wall);
-        }
+        self.orders.read(wall, asked, supply.desired);
         let mut reports = self.boots_told(now, told);
         self.refresh_flight(now);
         let after = self.count(now, false);
@@ -316,24 +295,17 @@ impl Group {
         }
     }
 
-    /// The desired capacity: what was read, or what was ordered so recently that the read may not
-    /// show it. An order that may be repeated as it was does not count: it would be in its own
-    /// way.
+    /// The desired capacity, with what was ordered so recently that a read may not show it.
     fn desired(&self, now: Instant) -> u32 {
         let read = self.read.as_ref().map_or(0, |read| read.desired);
-        match self.written {
-            Some(ref written) if now.since(written.at) < LAG && !self.repeatable(written) => {
-                read.max(written.desired)
-            }
-            _ => read,
-        }
+        self.orders.desired(now, read, || self.shown())
     }
 
-    fn repeatable(&self, written: &Written) -> bool {
-        written.doubt.is_some_and(|(desired, members)| {
-            let read = self.read.as_ref().map(|read| read.desired);
-            read == Some(desired) && members == token::members(self.boots.members())
-        })
+    fn shown(&self) -> Shown {
+        Shown {
+            desired: self.read.as_ref().map_or(0, |read| read.desired),
+            members: token::members(self.boots.members()),
+        }
     }
 
     pub fn part(&self, count: &Count) -> Part {
@@ -375,51 +347,24 @@ impl Group {
 
     /// What it has, may have got, or is about to get.
     pub fn claims(&self, now: Instant) -> u64 {
-        let written = match self.written {
-            Some(ref written) if now.since(written.at) < LAG => written.desired,
-            _ => 0,
-        };
-        let occupied = self.count(now, false).occupied().max(written);
-        let ordered = self.launching.as_ref().map_or(0, |order| order.count.get());
+        let count = self.count(now, false);
+        let occupied = count.occupied().max(self.orders.claimed(now));
+        let open = self.orders.open.as_ref();
+        let ordered = open.map_or(0, |order| order.count.get());
         u64::from(occupied) + u64::from(ordered)
     }
 
     /// The order for `launch` more, to be sent now. `None`: an order is in doubt that must not be
     /// crossed by another one.
     pub fn order(&mut self, now: Instant, launch: NonZeroU32, count: &Count) -> Option<Order> {
-        let doubt = self
-            .written
-            .as_ref()
-            .filter(|written| now.since(written.at) < LAG && self.repeatable(written));
-        let order = match doubt {
-            Some(written) if launch < written.order.count => return None,
-            Some(written) => written.order.clone(),
-            None => self.new_order(launch, count),
-        };
+        let shown = self.shown();
+        let occupied = count.occupied();
+        let order = self
+            .orders
+            .make(now, &self.settings, launch, occupied, shown)?;
         self.breaker.launched(now);
         self.totals.decisions += 1;
-        self.launching = Some(order.clone());
         Some(order)
-    }
-
-    fn new_order(&self, launch: NonZeroU32, count: &Count) -> Order {
-        let desired = count.occupied().saturating_add(launch.get());
-        let settings = &self.settings;
-        let view = View {
-            group: &settings.id,
-            backend: &settings.backend,
-            place: &settings.place,
-            members: token::members(self.boots.members()),
-            desired,
-            count: launch.get(),
-            epoch: self.epoch,
-        };
-        Order {
-            group: settings.id.clone(),
-            count: launch,
-            desired,
-            token: view.token(),
-        }
     }
 
     /// Takes what became of the order. Tells whether another group of the chain should try now.
@@ -431,7 +376,6 @@ impl Group {
         order: Order,
         told: Launched,
     ) -> (Vec<Report>, bool) {
-        self.launched = now;
         let (count, trouble) = match told {
             Launched::Accepted { count, members } => {
                 let change = (!members.is_empty()).then(|| self.breaker.provided());
@@ -443,7 +387,8 @@ impl Group {
             }
             Launched::Unknown(_) => {
                 self.error("unknown");
-                self.doubt(now, order);
+                self.orders.doubt(now, order, self.shown());
+                self.refresh_flight(now);
                 return (Vec::new(), false);
             }
             Launched::Partly { count, trouble } => (count, trouble),
@@ -457,29 +402,8 @@ impl Group {
     }
 
     fn definite(&mut self, now: Instant, wall: Duration, order: Order, count: u32) {
-        self.epoch = self.epoch.next(wall);
-        let count = count.min(order.count.get());
+        let count = self.orders.definite(now, wall, order, count);
         self.totals.launched += u64::from(count);
-        if count > 0 {
-            let short = order.count.get().saturating_sub(count);
-            self.written = Some(Written {
-                desired: order.desired.saturating_sub(short),
-                order,
-                at: now,
-                doubt: None,
-            });
-            self.refresh_flight(now);
-        }
-    }
-
-    fn doubt(&mut self, now: Instant, order: Order) {
-        let read = self.read.as_ref().map_or(0, |read| read.desired);
-        self.written = Some(Written {
-            desired: order.desired,
-            order,
-            at: now,
-            doubt: Some((read, token::members(self.boots.members()))),
-        });
         self.refresh_flight(now);
     }
 

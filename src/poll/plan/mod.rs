@@ -30,7 +30,9 @@ mod decision;
 mod event;
 mod group;
 mod names;
+mod orders;
 mod pace;
+mod progress;
 #[cfg(test)]
 mod properties;
 mod reload;
@@ -197,7 +199,7 @@ impl Planner {
         let groups = self
             .groups
             .iter()
-            .all(|group| !group.describing && group.launching.is_none() && !group.asking);
+            .all(|group| !group.describing && group.orders.open.is_none() && !group.asking);
         sources && chains && groups
     }
 
@@ -310,7 +312,7 @@ impl Planner {
             return;
         };
         let group = &mut self.groups[index];
-        let Some(order) = group.launching.take_if(|order| order.token == token) else {
+        let Some(order) = group.orders.take(now, token) else {
             return;
         };
         let (reports, again) = group.answered(now, self.interval, wall, order, told);
