@@ -27,7 +27,7 @@ use crate::control::{State, StatusReport};
 use crate::exit::Status;
 use crate::poll::targets;
 pub use agent::{agent, job};
-use picture::{Doing, Moment, Now, WIDTH, draw};
+use picture::{Doing, Moment, Now, WIDTH, clock, draw};
 use queue::Queue;
 use stage::{MACHINES, Stage};
 use work::{Work, percentile};
@@ -198,8 +198,13 @@ impl Show {
         });
         let page = self.stage.page;
         let asked = tokio::task::spawn_blocking(move || decision(page)).await;
-        if let Some(decision) = asked.ok().flatten() {
-            self.now.decision = decision;
+        // That there are enough is no news, and was last read a while ago in quiet times.
+        let news = asked
+            .ok()
+            .flatten()
+            .filter(|text| !text.ends_with(": enough") || launches(text));
+        if let Some(decision) = news.filter(|news| !self.now.decision.ends_with(news.as_str())) {
+            self.now.decision = format!("{}: {decision}", clock(at));
         }
         Ok(count > 0)
     }
@@ -231,6 +236,11 @@ fn decision(page: std::net::SocketAddr) -> Option<String> {
     Some(text.to_owned())
 }
 
+/// Whether that decision started something.
+fn launches(decision: &str) -> bool {
+    decision.starts_with("launch ") && !decision.starts_with("launch nothing")
+}
+
 fn summary(work: &Work, life: &Life) -> String {
     let counts = work.counts(LONGEST);
     let (waits, busy) = (work.waits(), work.busy());
@@ -238,8 +248,7 @@ fn summary(work: &Work, life: &Life) -> String {
     let idle = life.ran.saturating_sub(busy);
     format!(
         "\n{} jobs ran, {} failed. They waited {} (p50), {} (p95), {} at most.\n\
-         {} machines were started, at most {MACHINES} at once. They ran {}: {} busy, {} booting, \
-         idle or ending.\n",
+         {} machines ran {} in all: {} busy, {} booting, idle or ending.\n",
         counts.passed + counts.failed,
         counts.failed,
         seconds(percentile(&waits, 50)),
@@ -281,11 +290,11 @@ impl Screen {
             return self.picture(moments, now);
         }
         let at = moments.last().map_or(Duration::ZERO, |moment| moment.at);
-        let launched = now.decision.starts_with("launch") && now.decision != self.told.1;
+        let decided = now.decision != self.told.1;
         let mut out = stdout().lock();
         if self.told.0 == Duration::ZERO {
             writeln!(out, "The poller's status page: {}", now.page)?;
-        } else if at < self.told.0 + LINES && !launched {
+        } else if at < self.told.0 + LINES && !decided {
             return Ok(());
         }
         let counts = now.counts;
@@ -293,18 +302,17 @@ impl Screen {
             let runs = |doing: &&Doing| **doing != Doing::Nothing;
             moment.machines.iter().filter(runs).count()
         });
-        write!(
+        if decided {
+            writeln!(out, "{}", now.decision)?;
+        }
+        writeln!(
             out,
-            "{:>3} s  {:>2} waiting, {:>2} running, {:>2} done; {machines} machines",
-            at.as_secs(),
+            "{}: {} waiting, {} running, {} done; {machines} machines",
+            clock(at),
             counts.waiting,
             counts.running,
             counts.passed + counts.failed
         )?;
-        if launched {
-            write!(out, "; {}", now.decision)?;
-        }
-        writeln!(out)?;
         self.told = (at.max(Duration::from_nanos(1)), now.decision.clone());
         Ok(())
     }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::work::Counts;
 
+/// Columns before a lane.
+const LABEL: usize = 10;
 /// Columns of a lane.
 const COLUMNS: usize = 50;
 /// Seconds that a column stands for, at least.
@@ -86,11 +88,7 @@ pub fn draw(moments: &[Moment], now: &Now, colours: bool) -> Vec<String> {
     let columns = columns(moments, end);
     let mut lines = Vec::new();
 
-    let title = format!(
-        "clockout demo  {}:{:02}",
-        end.as_secs() / 60,
-        end.as_secs() % 60
-    );
+    let title = format!("clockout demo  {}", clock(end));
     let space = usize::from(WIDTH).saturating_sub(title.len() + now.page.len());
     lines.push(format!("{title}{}{}", " ".repeat(space.max(2)), now.page));
     lines.push(String::new());
@@ -138,11 +136,16 @@ pub fn draw(moments: &[Moment], now: &Now, colours: bool) -> Vec<String> {
         let _ = write!(counts, ", {failed} failed");
     }
     lines.push(format!("jobs      {counts}"));
-    lines.push(format!(
-        "poller    {}",
-        short(&now.decision, usize::from(WIDTH) - 10)
-    ));
+    let room = usize::from(WIDTH) - LABEL;
+    let (first, rest) = split(&now.decision, room);
+    lines.push(format!("poller    {first}"));
+    lines.push(format!("          {}", short(rest, room)));
     lines
+}
+
+/// As a clock shows it: `1:05`.
+pub fn clock(time: Duration) -> String {
+    format!("{}:{:02}", time.as_secs() / 60, time.as_secs() % 60)
 }
 
 /// Moments by column; none is empty.
@@ -192,6 +195,17 @@ fn bar(column: &[&Moment], most: u32) -> char {
 
 fn pad(lane: &str) -> String {
     format!("{lane:<COLUMNS$}")
+}
+
+/// The words that fit into a line, and the others.
+fn split(text: &str, most: usize) -> (&str, &str) {
+    if text.chars().count() <= most {
+        return (text, "");
+    }
+    let blanks = text.char_indices().filter(|(_, c)| *c == ' ');
+    let fits = |at: &usize| text[..*at].chars().count() <= most;
+    let at = blanks.map(|(at, _)| at).take_while(fits).last();
+    at.map_or(("", text), |at| (&text[..at], &text[at + 1..]))
 }
 
 fn short(text: &str, most: usize) -> String {

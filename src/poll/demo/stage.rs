@@ -64,11 +64,12 @@ impl Stage {
 
     fn set_in(dir: &Path, queue: SocketAddr) -> anyhow::Result<Stage> {
         let page = SocketAddr::from(([127, 0, 0, 1], free_port(&[queue.port()])?));
-        let preset = dir.join("agent.toml");
-        std::fs::write(&preset, PRESET)?;
+        let presets = dir.join("presets");
+        std::fs::create_dir(&presets)?;
+        std::fs::write(presets.join("demo.toml"), PRESET)?;
         let program = std::env::current_exe().context("cannot find this program's file")?;
         let file = dir.join("clockout.toml");
-        std::fs::write(&file, configuration(dir, &program, &preset, queue, page))?;
+        std::fs::write(&file, configuration(dir, &program, queue, page))?;
         let log = File::create(dir.join("poll.log"))?;
         let mut command = Command::new("/proc/self/exe");
         command
@@ -88,6 +89,7 @@ impl Stage {
                 command.env_remove(name);
             }
         }
+        command.env("CLOCKOUT_PRESETS_DIR", presets);
         sys::end_with_us(&mut command);
         Ok(Stage {
             poller: command.spawn().context("cannot start the poller")?,
@@ -106,10 +108,7 @@ impl Stage {
     /// Why the poller has ended, which it should not.
     pub fn poller_failed(&mut self) -> Option<String> {
         let status = self.poller.try_wait().ok()??;
-        Some(format!(
-            "the poller ended with {status}:\n{}",
-            self.last_words()
-        ))
+        Some(format!("the poller ended with {status}"))
     }
 
     /// The end of the poller's log.
@@ -223,16 +222,10 @@ fn make_dir() -> io::Result<PathBuf> {
     Ok(dir)
 }
 
-fn configuration(
-    dir: &Path,
-    program: &Path,
-    preset: &Path,
-    queue: SocketAddr,
-    page: SocketAddr,
-) -> String {
+fn configuration(dir: &Path, program: &Path, queue: SocketAddr, page: SocketAddr) -> String {
     // A JSON string is a TOML string.
     let text = |path: &Path| json!(path.to_string_lossy()).to_string();
-    let (dir, program, preset) = (text(dir), text(program), text(preset));
+    let (dir, program) = (text(dir), text(program));
     format!(
         r#"[poll]
 interval = "1s"
@@ -254,7 +247,7 @@ kind = "process"
 name = "{GROUP}"
 dir = {dir}
 command = [{program}, "internal-demo-agent", "--queue", "{queue}"]
-run = {{ preset = {preset}, idle_timeout = "5s", boot_timeout = "30s", max_lifetime = "5m", drain_timeout = "30s", log_format = "text" }}
+run = {{ preset = "demo", idle_timeout = "5s", boot_timeout = "30s", max_lifetime = "5m", drain_timeout = "30s", log_format = "text" }}
 "#
     )
 }
@@ -297,7 +290,7 @@ mod tests {
     fn the_configuration_survives_strange_paths() {
         let strange = Path::new("/tmp/it's \"so\"\\ \u{e4}");
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        let text = configuration(strange, strange, strange, address, address);
+        let text = configuration(strange, strange, address, address);
         let table: toml::Table = text.parse().expect("TOML");
         let target = &table["group"][0]["target"];
         assert_eq!(target["dir"].as_str(), strange.to_str());
