@@ -14,6 +14,8 @@ mod bed_imds;
 #[cfg(feature = "aws")]
 mod bed_scaling;
 mod control;
+#[cfg(feature = "poll")]
+mod demo;
 #[cfg(feature = "aws")]
 mod doctor;
 #[cfg(feature = "aws")]
@@ -45,6 +47,8 @@ mod notices_spot;
 mod notices_standby;
 #[cfg(feature = "poll")]
 mod poll;
+#[cfg(feature = "poll")]
+mod poll_process;
 mod presets;
 mod presets_bad_input;
 mod presets_container;

@@ -204,7 +204,8 @@ impl Target for ThisMachine {
 impl Group {
     async fn supply(&self) -> Result<Supply, String> {
         let lock = self.dir.lock_shared().await?;
-        let members = listed(&lock).await.map_err(|error| self.failed(&error))?;
+        let seen = look(&lock).await.map_err(|error| self.failed(&error))?;
+        let members: Vec<_> = seen.into_iter().map(|seen| seen.listed).collect();
         let count = |is: fn(Stage) -> bool| members.iter().filter(|it| is(it.stage)).count() as u32;
         let away = count(|stage| stage == Stage::Away);
         Ok(Supply {
@@ -216,22 +217,32 @@ impl Group {
     }
 
     /// Fills free slots until there are as many instances as the order wants, and starts no more
-    /// than it says. Who repeats it, or gives the same one from elsewhere, finds that done.
+    /// than it says. Who repeats it while they run, or gives the same one from elsewhere, finds that
+    /// done.
     async fn launch(&self, order: &Order) -> Launched {
         let refused = |kind, message| Launched::Refused(trouble(kind, message));
         let lock = match self.dir.lock_exclusive().await {
             Ok(lock) => lock,
             Err(error) => return refused(TroubleKind::Conflict, error),
         };
-        let listed = match listed(&lock).await {
-            Ok(listed) => listed,
+        let seen = match look(&lock).await {
+            Ok(seen) => seen,
             Err(error) => return refused(TroubleKind::Other, self.failed(&error)),
         };
-        let occupied = listed.len() as u32;
-        let away = listed.iter().filter(|it| it.stage == Stage::Away).count() as u32;
-        let mut members = lock.of_order(&order.token);
+        let occupied = seen.len() as u32;
+        let working: Vec<_> = seen
+            .into_iter()
+            .filter(|seen| seen.listed.stage != Stage::Away)
+            .collect();
+        let alive = working.len() as u32;
+        // One that has ended since is missing again, whatever it was started for.
+        let mut members: Vec<_> = working
+            .into_iter()
+            .filter(|seen| seen.token == order.token)
+            .map(|seen| seen.listed.member)
+            .collect();
         let mut left = order.count.get().saturating_sub(members.len() as u32);
-        left = left.min(order.desired.saturating_sub(occupied - away));
+        left = left.min(order.desired.saturating_sub(alive));
         if let Some(max) = self.spec.max {
             left = left.min(max.saturating_sub(occupied));
         }
@@ -312,19 +323,28 @@ async fn reap(mut child: std::process::Child, member: Member, log: PathBuf) {
     }
 }
 
+/// An instance that runs.
+struct Seen {
+    listed: Listed,
+    /// Of the order that it was started for.
+    token: String,
+}
+
 /// Who is there, and how each of them stands.
-async fn listed(lock: &GroupLock) -> std::io::Result<Vec<Listed>> {
+async fn look(lock: &GroupLock) -> std::io::Result<Vec<Seen>> {
     let mut asked = Vec::new();
     for occupied in lock.occupied()? {
         // All are asked at once: one that hangs must not make the others late.
-        asked.push((occupied.member, tokio::spawn(look::stage(occupied.socket))));
+        let stage = tokio::spawn(look::stage(occupied.socket));
+        asked.push((occupied.member, occupied.token, stage));
     }
-    let mut listed = Vec::new();
-    for (member, stage) in asked {
+    let mut seen = Vec::new();
+    for (member, token, stage) in asked {
         let stage = stage.await.map_err(std::io::Error::other)?;
-        listed.push(Listed { member, stage });
+        let listed = Listed { member, stage };
+        seen.push(Seen { listed, token });
     }
-    Ok(listed)
+    Ok(seen)
 }
 
 fn trouble(kind: TroubleKind, message: String) -> Trouble {

@@ -42,6 +42,8 @@ pub struct Occupied {
     pub number: u32,
     pub member: Member,
     pub socket: PathBuf,
+    /// Of the order that it was started for.
+    pub token: String,
 }
 
 /// A free slot that is ours now. The instance inherits the lock.
@@ -121,26 +123,18 @@ impl GroupLock {
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             }
-            let unnamed = || dir.display().to_string();
-            let member = record(&dir).map_or_else(unnamed, |record| record.instance);
+            let record = record(&dir).unwrap_or_else(|| Record {
+                instance: dir.display().to_string(),
+                ..Record::default()
+            });
             occupied.push(Occupied {
                 number,
-                member: Member::new(member),
+                member: Member::new(record.instance),
+                token: record.token,
                 socket: dir.join("socket"),
             });
         }
         Ok(occupied)
-    }
-
-    /// Those that were started for this order, whether or not they still run.
-    pub fn of_order(&self, token: &str) -> Vec<Member> {
-        let slots = self.slots().unwrap_or_default();
-        slots
-            .into_iter()
-            .filter_map(|(_, dir)| record(&dir))
-            .filter(|record| record.token == token)
-            .map(|record| Member::new(record.instance))
-            .collect()
     }
 
     /// Slot `number`, unless something runs in it. To be called with the lock for oneself.
@@ -194,12 +188,6 @@ impl Slot {
         let (new, path) = (self.dir.join("instance.new"), self.dir.join("instance.json"));
         std::fs::write(&new, serde_json::to_vec(&record)?)?;
         std::fs::rename(new, path)
-    }
-
-    /// Nothing was started after all, so the same order may be repeated.
-    pub fn forget_order(&self, member: &Member) {
-        // An order that seems done is given again, with another token, when it is decided anew.
-        let _ = self.write_record(member, "");
     }
 
     fn generation(&self) -> u64 {

@@ -79,11 +79,7 @@ pub fn start(
         // but the instance and what it starts has one.
         .stdin(slot.lock.try_clone()?);
     slot.write_record(member, token)?;
-    let started = command.spawn();
-    if started.is_err() {
-        slot.forget_order(member);
-    }
-    started
+    command.spawn()
 }
 
 /// Arguments, environment and session.

@@ -137,14 +137,14 @@ async fn an_order_fills_the_first_free_slots() {
 }
 
 #[tokio::test]
-async fn a_repeated_order_starts_nothing_even_when_its_instance_has_ended() {
+async fn a_repeated_order_starts_nothing_while_its_instance_runs() {
     let bed = Bed::new();
     let group = bed.group("");
     assert_eq!(group.launch(&order(1, 1, "a")).await, accepted(&["g-1-1"]));
     assert_eq!(group.launch(&order(1, 1, "a")).await, accepted(&["g-1-1"]));
     bed.end(&group, 1).await;
-    assert_eq!(group.launch(&order(1, 1, "a")).await, accepted(&["g-1-1"]));
-    assert_eq!(names(&group).await, [""; 0]);
+    assert_eq!(group.launch(&order(1, 1, "a")).await, accepted(&["g-1-2"]));
+    assert_eq!(names(&group).await, ["g-1-2"]);
 }
 
 #[tokio::test]
