@@ -181,7 +181,7 @@ impl Source for GitHub {
             let jobs = || jobs.iter().flat_map(|page| &page.jobs);
             let now = SystemTime::now();
             let mut harvest = Harvest {
-                hints: self.pages.hints(),
+                hints: self.pages.end(),
                 ..Harvest::default()
             };
             for queue in queues {

@@ -44,7 +44,10 @@ pub struct Pages {
     runs: Kept<Runs>,
     jobs: Kept<Jobs>,
     round: Cell<u64>,
+    /// Of this round, in answers that were not 304.
     cost: Cell<u32>,
+    /// Of the rounds of late.
+    usual: Cell<u32>,
     rate: Cell<Option<Rate>>,
     hints: Cell<Hints>,
 }
@@ -58,7 +61,7 @@ pub struct Seen<T> {
 }
 
 impl Pages {
-    /// Forgets what the last rounds have cost, and what they did not ask for.
+    /// Begins a round: forgets what the last ones did not ask for.
     pub fn begin(&self) {
         let round = self.round.get() + 1;
         self.round.set(round);
@@ -73,16 +76,22 @@ impl Pages {
         forget(&self.jobs, round);
     }
 
-    /// When to come again, by what the round has cost.
-    pub fn hints(&self) -> Hints {
-        let paced = self.rate.get().and_then(|rate| rate.every(self.cost.get()));
-        merge_hints(
-            self.hints.get(),
-            Hints {
-                not_before: None,
-                every: paced,
-            },
-        )
+    /// When to come again, by what rounds cost of late. The first one reads everything, which says
+    /// nothing of the next.
+    pub fn end(&self) -> Hints {
+        if self.round.get() > 1 {
+            let both = self.usual.get().saturating_add(self.cost.get());
+            self.usual.set(both.div_ceil(2));
+        }
+        let every = self
+            .rate
+            .get()
+            .and_then(|rate| rate.every(self.usual.get()));
+        let paced = Hints {
+            not_before: None,
+            every,
+        };
+        merge_hints(self.hints.get(), paced)
     }
 
     /// All pages from this one on.
