@@ -49,6 +49,8 @@ mod notices_standby;
 mod poll;
 #[cfg(feature = "poll")]
 mod poll_process;
+#[cfg(all(feature = "aws", feature = "poll"))]
+mod poll_sqs;
 mod presets;
 mod presets_bad_input;
 mod presets_container;

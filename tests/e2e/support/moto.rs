@@ -15,6 +15,7 @@ use super::init::{Start, init};
 
 const AUTOSCALING_VERSION: &str = "2011-01-01";
 const EC2_VERSION: &str = "2016-11-15";
+const SQS_VERSION: &str = "2012-11-05";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Service {
@@ -34,14 +35,10 @@ impl Service {
 
     /// moto finds the service by the credential scope, and believes every signature.
     pub fn signature(self) -> String {
-        let name = match self {
+        signature(match self {
             Service::AutoScaling => "autoscaling",
             Service::Ec2 => "ec2",
-        };
-        format!(
-            "AWS4-HMAC-SHA256 Credential=testbed/20260101/us-east-1/{name}/aws4_request, \
-             SignedHeaders=host, Signature=0"
-        )
+        })
     }
 
     pub fn version(self) -> &'static str {
@@ -50,6 +47,13 @@ impl Service {
             Service::Ec2 => EC2_VERSION,
         }
     }
+}
+
+fn signature(service: &str) -> String {
+    format!(
+        "AWS4-HMAC-SHA256 Credential=testbed/20260101/us-east-1/{service}/aws4_request, \
+         SignedHeaders=host, Signature=0"
+    )
 }
 
 pub struct Moto {
@@ -106,6 +110,11 @@ impl Moto {
         }
     }
 
+    /// What `AWS_ENDPOINT_URL` is set to where no faults are needed.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("moto.log")).unwrap_or_default()
     }
@@ -121,10 +130,27 @@ impl Moto {
 
     /// A call of our own.
     pub async fn call(&self, service: Service, action: &str, params: &[(&str, &str)]) -> String {
-        let mut pairs = vec![("Action", action), ("Version", service.version())];
+        let version = ("Version", service.version());
+        self.ask(service.signature(), version, action, params).await
+    }
+
+    /// A call of our own of SQS, which has no faults of ours.
+    pub async fn sqs(&self, action: &str, params: &[(&str, &str)]) -> String {
+        let version = ("Version", SQS_VERSION);
+        self.ask(signature("sqs"), version, action, params).await
+    }
+
+    async fn ask(
+        &self,
+        signature: String,
+        version: (&str, &str),
+        action: &str,
+        params: &[(&str, &str)],
+    ) -> String {
+        let mut pairs = vec![("Action", action), version];
         pairs.extend(params);
         let body = Bytes::from(encode_form(&pairs));
-        let reply = self.forward(service.signature(), body).await;
+        let reply = self.forward(signature, body).await;
         let text = String::from_utf8_lossy(&reply.body).into_owned();
         assert!(
             reply.status.is_success(),
