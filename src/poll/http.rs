@@ -84,6 +84,8 @@ pub struct Ask<'a> {
     /// Of the answer that is there already: an unchanged one is status 304 without a body.
     pub etag: Option<&'a str>,
     pub json: Option<&'a Value>,
+    /// A password in the body: as little for others' eyes as what is in `auth`.
+    pub secret: Option<&'a Secret>,
     /// Credentials may be sent without TLS to another machine.
     pub allow_http: bool,
 }
@@ -97,6 +99,7 @@ impl<'a> Ask<'a> {
             headers: &[],
             etag: None,
             json: None,
+            secret: None,
             allow_http: false,
         }
     }
@@ -179,8 +182,8 @@ impl Http {
         if self.shared.harmless && ask.method == Method::DELETE {
             return Err(SourceError::Denied(format!("{what}: not in a dry run")));
         }
-        let is_secret = ask.auth.secret().is_some();
-        if is_secret && !ask.allow_http && !address::is_private(&address) {
+        let secret = ask.auth.secret().or(ask.secret);
+        if secret.is_some() && !ask.allow_http && !address::is_private(&address) {
             return Err(SourceError::Denied(format!(
                 "{what}: the token is not sent without TLS (allow_http = true)"
             )));
@@ -203,7 +206,7 @@ impl Http {
         let status = answer.status();
         let unchanged = status == StatusCode::NOT_MODIFIED && ask.etag.is_some();
         if !status.is_success() && !unchanged {
-            return Err(refusal(what, answer, ask.auth.secret()).await);
+            return Err(refusal(what, answer, secret).await);
         }
         let most = self.shared.limits.body;
         let mut body = Vec::new();

@@ -108,6 +108,7 @@ impl Site {
             headers: &self.headers,
             etag,
             json,
+            secret: None,
             allow_http: self.allow_http,
         };
         self.http.send(ask).await.map_err(|error| match error {

@@ -56,6 +56,7 @@ kinds! {
     gitlab: GitLab = "gitlab",
     http: Http = "http",
     jenkins: Jenkins = "jenkins",
+    kraken: Kraken = "kraken",
     prometheus: Prometheus = "prometheus",
     sqs: Sqs = "sqs",
     woodpecker: Woodpecker = "woodpecker",
