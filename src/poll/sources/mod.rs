@@ -103,3 +103,6 @@ impl Source for InTime {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
