@@ -8,7 +8,7 @@ fn read(text: &str) -> Result<Spec, toml::de::Error> {
 }
 
 /// A table that is good, as little as it may be: the kind is its first word.
-const LEAST: [&str; 10] = [
+const LEAST: [&str; 11] = [
     "kind = 'buildbot'\nurl = 'https://ci.example.com'\nbuilders = ['linux']",
     "kind = 'buildkite'\ntoken_env = 'TOKEN'",
     "kind = 'circleci'\ntoken_env = 'TOKEN'\nresource_class = 'acme/linux'",
@@ -17,6 +17,7 @@ const LEAST: [&str; 10] = [
     "kind = 'gitlab'\ngroup = 'acme'\ntags = ['linux']\nmin_age = '5s'\ntoken_env = 'TOKEN'",
     "kind = 'http'\nurl = 'https://ci.example.com'\nwaiting = '/waiting'",
     "kind = 'jenkins'\nurl = 'https://ci.example.com'\nlabels = ['linux']",
+    "kind = 'kraken'\nurl = 'https://ci.example.com'\ngroup = 'linux'\ntoken_env = 'TOKEN'",
     "kind = 'prometheus'\nurl = 'https://ci.example.com'\nquery = 'sum(jobs)'",
     "kind = 'woodpecker'\nurl = 'https://ci.example.com'\ntoken_env = 'TOKEN'",
 ];
