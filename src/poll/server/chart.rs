@@ -10,7 +10,7 @@ use super::history::{Sample, Span};
 /// The height of the drawing's own coordinates; a sample is 1 wide.
 const HEIGHT: u32 = 100;
 /// Samples that a chart has room for from the start.
-const LEAST: usize = 30;
+const LEAST: usize = 15;
 
 /// What is drawn: the class that colours it, and where its number is.
 type Line = (&'static str, fn(&Sample) -> Option<u32>);
@@ -126,7 +126,7 @@ mod tests {
             .to_vec();
         let svg = draw("spark", &samples, Span::Hour, 10);
         assert!(
-            svg.contains(r#"<path class="waiting" d="M24 100H26V50H27M28 0H29V10H30"/>"#),
+            svg.contains(r#"<path class="waiting" d="M9 100H11V50H12M13 0H14V10H15"/>"#),
             "{svg}"
         );
         assert!(svg.contains(r#"<path class="alive" d=""/>"#), "{svg}");
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn a_chart_grows_with_what_there_is_to_show() {
         let samples = vec![Sample::default(); 1000];
-        for (known, wide) in [(0, 30), (30, 30), (100, 100), (1000, 360)] {
+        for (known, wide) in [(0, 15), (15, 15), (100, 100), (1000, 360)] {
             assert_eq!(width(&samples[..known], Span::Hour), wide);
         }
         let svg = draw("large", &samples[..100], Span::Hour, 10);
@@ -149,7 +149,7 @@ mod tests {
             ..Sample::default()
         });
         let svg = draw("spark", &samples, Span::Hour, 10);
-        let ground = "M27 100V50H28V100ZM29 100V0H30V100Z";
+        let ground = "M12 100V50H13V100ZM14 100V0H15V100Z";
         assert!(
             svg.contains(&format!(r#"<path class="ground" d="{ground}"/>"#)),
             "{svg}"

@@ -142,6 +142,11 @@ fn troubled(group: &Group) -> bool {
     group.unknown.is_some() || group.breaker != Breaker::Closed
 }
 
+/// How long the oldest job has waited, while one does.
+fn oldest(group: &Group) -> Option<f64> {
+    group.oldest.filter(|_| group.waiting != Some(0))
+}
+
 /// `class`: good, warn, bad.
 fn badge(class: &str, text: &str) -> String {
     format!("<span class=\"badge {class}\">{}</span> ", Text(text))
@@ -175,7 +180,7 @@ fn list(problems: &[String]) -> String {
 
 fn numbers(snapshot: &Snapshot) -> String {
     let groups = &snapshot.groups;
-    let oldest = groups.iter().filter_map(|group| group.oldest);
+    let oldest = groups.iter().filter_map(oldest);
     let oldest = oldest.reduce(f64::max);
     let oldest = oldest.map_or_else(String::new, |oldest| format!("oldest {}", long(oldest)));
     let count = |number: fn(&Group) -> Option<u32>| -> u64 {

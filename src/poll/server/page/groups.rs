@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::{Asked, badge, known, troubled};
+use super::{Asked, badge, known, oldest, troubled};
 use crate::poll::server::chart;
 use crate::poll::server::history::{History, Sample, Span};
 use crate::poll::server::html::{Text, long};
@@ -69,7 +69,7 @@ fn find<'a>(groups: &'a [Group], filter: &str) -> Vec<&'a Group> {
 }
 
 fn row(group: &Group, samples: &[Sample], span: Span, now: f64) -> String {
-    let waiting = cell("Waiting", "waiting", group.waiting, group.oldest.map(long));
+    let waiting = cell("Waiting", "waiting", group.waiting, oldest(group).map(long));
     let running = cell("Running", "running", group.running, None);
     let stale = group.stale.filter(|stale| *stale > 0);
     let stale = stale.map(|stale| format!("{stale} stale"));

@@ -189,3 +189,16 @@ fn a_young_poller_shows_minutes_and_an_old_one_an_hour() {
         assert!(page.contains(&current), "{shown}\n{page}");
     }
 }
+
+#[test]
+fn nothing_is_the_oldest_where_nothing_waits() {
+    let mut quiet = group("quiet");
+    quiet.oldest = Some(0.0);
+    let quiet = Snapshot {
+        groups: vec![quiet],
+        ..snapshot()
+    };
+    let page = page(&quiet, &Asked::default());
+    assert!(!page.contains("oldest"), "{page}");
+    assert!(!page.contains("<small>0 ms</small>"), "{page}");
+}
