@@ -101,8 +101,10 @@ impl Stage {
 
     /// The instances that run now.
     pub async fn occupied(&self) -> Result<Vec<Occupied>, String> {
-        let lock = self.machines.lock_shared().await?;
-        lock.occupied().map_err(|error| error.to_string())
+        match self.machines.lock_shared().await? {
+            Some(lock) => lock.occupied().map_err(|error| error.to_string()),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Why the poller has ended, which it should not.

@@ -203,8 +203,10 @@ impl Target for ThisMachine {
 
 impl Group {
     async fn supply(&self) -> Result<Supply, String> {
-        let lock = self.dir.lock_shared().await?;
-        let seen = look(&lock).await.map_err(|error| self.failed(&error))?;
+        let seen = match self.dir.lock_shared().await? {
+            Some(lock) => look(&lock).await.map_err(|error| self.failed(&error))?,
+            None => Vec::new(),
+        };
         let members: Vec<_> = seen.into_iter().map(|seen| seen.listed).collect();
         let count = |is: fn(Stage) -> bool| members.iter().filter(|it| is(it.stage)).count() as u32;
         let away = count(|stage| stage == Stage::Away);

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
 
 use crate::poll::plan::Member;
 
@@ -73,20 +74,28 @@ impl GroupDir {
         &self.path
     }
 
-    pub async fn lock_shared(&self) -> Result<GroupLock, String> {
-        self.lock(File::try_lock_shared).await
+    /// To look; `None` while nobody has ever started an instance here. Makes no file.
+    pub async fn lock_shared(&self) -> Result<Option<GroupLock>, String> {
+        match OpenOptions::new().read(true).open(self.lock_path()) {
+            Ok(file) => self.locked(file, File::try_lock_shared).await.map(Some),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.cannot_lock(&error)),
+        }
     }
 
+    /// To fill slots.
     pub async fn lock_exclusive(&self) -> Result<GroupLock, String> {
-        self.lock(File::try_lock).await
+        let file = make_dir(&self.path).and_then(|()| lock_file(&self.lock_path()));
+        let file = file.map_err(|error| self.cannot_lock(&error))?;
+        self.locked(file, File::try_lock).await
     }
 
-    async fn lock(&self, lock: fn(&File) -> Result<(), TryLockError>) -> Result<GroupLock, String> {
-        let path = self.path.join("lock");
-        let failed = |error: io::Error| format!("cannot lock {}: {error}", path.display());
-        make_dir(&self.path).map_err(failed)?;
-        let file = lock_file(&path).map_err(failed)?;
-        let until = tokio::time::Instant::now() + PATIENCE;
+    async fn locked(
+        &self,
+        file: File,
+        lock: fn(&File) -> Result<(), TryLockError>,
+    ) -> Result<GroupLock, String> {
+        let until = Instant::now() + PATIENCE;
         loop {
             match lock(&file) {
                 Ok(()) => {
@@ -95,17 +104,25 @@ impl GroupDir {
                         _file: file,
                     });
                 }
-                Err(TryLockError::Error(error)) => return Err(failed(error)),
-                Err(TryLockError::WouldBlock) if tokio::time::Instant::now() >= until => {
+                Err(TryLockError::Error(error)) => return Err(self.cannot_lock(&error)),
+                Err(TryLockError::WouldBlock) if Instant::now() >= until => {
                     return Err(format!(
                         "{} has been locked by another poller for {} s",
-                        path.display(),
+                        self.lock_path().display(),
                         PATIENCE.as_secs()
                     ));
                 }
-                Err(TryLockError::WouldBlock) => tokio::time::sleep(AGAIN).await,
+                Err(TryLockError::WouldBlock) => sleep(AGAIN).await,
             }
         }
+    }
+
+    fn lock_path(&self) -> PathBuf {
+        self.path.join("lock")
+    }
+
+    fn cannot_lock(&self, error: &io::Error) -> String {
+        format!("cannot lock {}: {error}", self.lock_path().display())
     }
 }
 

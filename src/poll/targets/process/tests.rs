@@ -129,6 +129,7 @@ async fn an_order_fills_the_first_free_slots() {
     let bed = Bed::new();
     let group = bed.group("");
     assert_eq!(names(&group).await, [""; 0]);
+    assert!(!group.dir.path().exists(), "who only looks makes nothing");
     assert_eq!(group.launch(&order(2, 2, "a")).await, accepted(&["g-1-1", "g-2-1"]));
     assert_eq!(group.launch(&order(1, 3, "b")).await, accepted(&["g-3-1"]));
     bed.end(&group, 2).await;
