@@ -47,6 +47,10 @@ mod notices_spot;
 mod notices_standby;
 #[cfg(feature = "poll")]
 mod poll;
+#[cfg(all(feature = "aws", feature = "poll"))]
+mod poll_asg;
+#[cfg(all(feature = "aws", feature = "poll"))]
+mod poll_asg_faults;
 #[cfg(feature = "poll")]
 mod poll_process;
 #[cfg(all(feature = "aws", feature = "poll"))]

@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use super::group::{group_of, instance_state};
 use super::hooks::Way;
-use super::http::{Answer, Handler, Request, Server};
+use super::http::{Answer, Handler, Reply, Request, Server};
 use super::imds::Times;
+use super::launching::Launching;
 use super::moto::{Service, decode_form, moto, texts};
 use super::passages::Passages;
 use super::rules::{Leaving, Refusal, begun, refusal};
@@ -37,6 +38,8 @@ pub enum Fault {
     Slow(Duration),
     /// This code and message, nothing was done.
     Refused(&'static str, &'static str),
+    /// The answer to the same question before; if there was none, it is told as it is.
+    Stale,
 }
 
 /// What the proxy saw of one call.
@@ -115,6 +118,7 @@ pub(super) struct Shared {
     /// What becomes of the next instance that leaves its group.
     lag: Mutex<Option<Leaving>>,
     pub(super) passages: Mutex<Passages>,
+    pub(super) launching: Mutex<Launching>,
     /// Access keys, and when they are worth nothing any more.
     keys: Mutex<HashMap<String, SystemTime>>,
     /// Held from looking at moto's state to changing it.
@@ -129,6 +133,7 @@ impl Cloud {
             leaving: Mutex::default(),
             lag: Mutex::default(),
             passages: Mutex::default(),
+            launching: Mutex::default(),
             keys: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
         });
@@ -276,6 +281,10 @@ impl Shared {
                 self.carry_out(service, request, call).await;
                 Answer::Hang
             }
+            Fault::Stale => match self.stale(call) {
+                Some(body) => Answer::Reply(Reply::new(200, "text/xml", body)),
+                None => self.carry_out(service, request, call).await,
+            },
             Fault::Slow(wait) => {
                 tokio::time::sleep(wait).await;
                 self.carry_out(service, request, call).await
@@ -295,6 +304,9 @@ impl Shared {
         if let Some(answer) = refusal(call, leaving).await {
             return answer.answer(service);
         }
+        if let Some(answer) = self.launching_answer(call).await {
+            return answer.answer(service);
+        }
         let before = match &instance {
             Some(id) if call.action == "TerminateInstances" => Some(instance_state(id).await),
             _ => None,
@@ -303,9 +315,13 @@ impl Shared {
         let Some(signature) = signature.and_then(|value| value.to_str().ok()) else {
             return Refusal::unsigned().answer(service);
         };
-        let reply = moto()
+        let mut reply = moto()
             .forward(signature.to_owned(), request.body.clone())
             .await;
+        if reply.status.is_success() {
+            let body = String::from_utf8_lossy(&reply.body).into_owned();
+            reply.body = self.shown(call, &body).into();
+        }
         // Terminating what is terminated is accepted, and changes nothing.
         call.took_effect = reply.status.is_success() && before.is_none_or(|it| it == "running");
         let ended = call.action == "TerminateInstances" && call.took_effect;

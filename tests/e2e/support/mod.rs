@@ -20,6 +20,8 @@ mod imds;
 mod imds_notices;
 mod init;
 #[cfg(feature = "aws")]
+mod launching;
+#[cfg(feature = "aws")]
 pub mod moto;
 #[cfg(feature = "aws")]
 mod passages;
@@ -103,6 +105,22 @@ impl TestBed {
         bed.set_env("AWS_ENDPOINT_URL", &cloud.url());
         bed.env.borrow_mut().remove("AWS_EC2_METADATA_DISABLED");
         *bed.imds.borrow_mut() = Some(Rc::new(imds));
+        *bed.cloud.borrow_mut() = Some(Rc::new(cloud));
+        bed
+    }
+
+    /// A machine elsewhere, with credentials for this cloud.
+    #[cfg(feature = "aws")]
+    pub fn beside(cloud: Cloud) -> TestBed {
+        let bed = TestBed::new();
+        for (name, value) in [
+            ("AWS_ENDPOINT_URL", cloud.url().as_str()),
+            ("AWS_ACCESS_KEY_ID", "testbed"),
+            ("AWS_SECRET_ACCESS_KEY", "testbed"),
+            ("AWS_REGION", "us-east-1"),
+        ] {
+            bed.set_env(name, value);
+        }
         *bed.cloud.borrow_mut() = Some(Rc::new(cloud));
         bed
     }
