@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::document::{Document, Resource, Statement};
 use super::explain::{Explained, Reason};
 use super::place::Place;
-use crate::poll::{How, Raise, TagUse, Uses};
+use crate::poll::{How, QueueUse, Raise, TagUse, Uses};
 
 const DESCRIBE_GROUPS: Reason = Reason {
     action: "autoscaling:DescribeAutoScalingGroups",
@@ -51,6 +51,12 @@ const QUEUE: Reason = Reason {
     without: "the queue's depth is unknown, and nothing is launched for it",
 };
 
+const QUEUE_URL: Reason = Reason {
+    action: "sqs:GetQueueUrl",
+    what_for: "finds the address of a queue that is named",
+    without: "give the queue's address instead, as queue_url",
+};
+
 const LOWERS: &str = "autoscaling:SetDesiredCapacity can also make a group smaller: AWS has no \
     action that only adds but autoscaling:LaunchInstances (launch = \"launch-instances\"). Have \
     the groups protect new instances from scale-in, and no value ends a machine.";
@@ -67,6 +73,7 @@ pub fn explain(uses: &Uses, place: &Place, doctor: bool) -> Explained {
     let sets = raised.contains(&Raise::SetDesiredCapacity);
     let launches = raised.contains(&Raise::LaunchInstances);
     let has_queues = !uses.queues.is_empty();
+    let has_names = uses.queues.iter().any(|it| !it.queue.contains("://"));
     let reasons: Vec<Reason> = [
         (any_group, DESCRIBE_GROUPS),
         (any_group, DESCRIBE_ACTIVITIES),
@@ -76,6 +83,7 @@ pub fn explain(uses: &Uses, place: &Place, doctor: bool) -> Explained {
         (launches, CREATE_FLEET),
         (launches, TEMPLATE),
         (has_queues, QUEUE),
+        (has_names, QUEUE_URL),
     ]
     .into_iter()
     .filter_map(|(needed, reason)| needed.then_some(reason))
@@ -140,9 +148,12 @@ fn document(uses: &Uses, place: &Place, reasons: &[Reason]) -> Option<Document> 
         statements.push(tagged(&format!("ClockoutTag{number}"), tag, place));
     }
     if !uses.queues.is_empty() {
-        let queues = uses.queues.iter().map(|url| queue_arn(url, place));
+        let queues = uses.queues.iter().map(|queue| queue_arn(queue, place));
         let queues = Resource::Any(queues.collect());
-        let read = vec![QUEUE.action];
+        let read = reasons
+            .iter()
+            .filter(|one| [QUEUE, QUEUE_URL].contains(one));
+        let read = read.map(|one| one.action).collect();
         statements.push(Statement::allow("ClockoutQueues", read, queues, None));
     }
     Document::new(statements)
@@ -172,31 +183,27 @@ fn within(place: &Place, how: &How, group: &str) -> Place {
     }
 }
 
-/// `https://sqs.eu-west-1.amazonaws.com/123456789012/jobs`
-fn queue_arn(url: &str, place: &Place) -> String {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let mut parts = rest.trim_end_matches('/').split('/');
-    let host = parts.next().unwrap_or_default();
-    let path: Vec<_> = parts.collect();
-    let region = host
-        .strip_prefix("sqs.")
-        .and_then(|it| it.split('.').next());
-    let (account, name) = match path[..] {
-        [.., account, name] => (Some(account), name),
-        [name] => (None, name),
-        [] => (None, "QUEUE"),
-    };
-    let of_queue = Place {
-        region: region.map(str::to_owned).or_else(|| place.region.clone()),
-        account: account.map(str::to_owned).or_else(|| place.account.clone()),
+/// `https://sqs.eu-west-1.amazonaws.com/123456789012/jobs`, or `jobs`.
+fn queue_arn(queue: &QueueUse, place: &Place) -> String {
+    let mut parts = queue.queue.trim_end_matches('/').rsplit('/');
+    let name = parts.next().unwrap_or_default();
+    let account = parts.next().map(str::to_owned);
+    let within = Place {
+        region: queue.region.clone().or_else(|| place.region.clone()),
+        account: account.or_else(|| place.account.clone()),
         group: None,
     };
-    format!("{}:{name}", of_queue.arn("sqs"))
+    format!("{}:{name}", within.arn("sqs"))
 }
 
 fn placeholders(uses: &Uses, place: &Place) -> Vec<(&'static str, &'static str)> {
-    let no_region = hows(uses).any(|how| how.region.is_none()) && place.region.is_none();
-    let no_account = hows(uses).next().is_some() && place.account.is_none();
+    let mut regions = hows(uses).map(|how| &how.region);
+    let mut queues = uses.queues.iter();
+    let no_region = regions.any(Option::is_none) || queues.any(|queue| queue.region.is_none());
+    let no_region = no_region && place.region.is_none();
+    let mut named = uses.queues.iter().filter(|it| !it.queue.contains("://"));
+    let has_arns = hows(uses).next().is_some() || named.next().is_some();
+    let no_account = has_arns && place.account.is_none();
     let all = [
         ("REGION", "--region", no_region),
         ("ACCOUNT", "--account", no_account),
@@ -329,7 +336,15 @@ mod tests {
                 namespace: None,
                 how: how(None, Raise::LaunchInstances),
             }],
-            queues: vec!["https://sqs.eu-west-1.amazonaws.com/123456789012/jobs".to_owned()],
+            queues: [
+                "https://sqs.eu-west-1.amazonaws.com/111122223333/jobs",
+                "jobs",
+            ]
+            .map(|queue| QueueUse {
+                queue: queue.to_owned(),
+                region: Some("eu-west-1".to_owned()),
+            })
+            .to_vec(),
         };
         let document = &policy(&uses, true)["policy"];
         let statements = document["Statement"].as_array().expect("statements");
@@ -346,8 +361,10 @@ mod tests {
             ];
             assert!(known.iter().any(|it| verb.starts_with(it)), "{name}");
         }
-        let queue = &statements.last().expect("a statement")["Resource"][0];
-        assert_eq!(queue, "arn:aws:sqs:eu-west-1:123456789012:jobs");
+        let queues = &statements.last().expect("a statement")["Resource"];
+        let expected = ["111122223333", "123456789012"];
+        let expected = expected.map(|account| format!("arn:aws:sqs:eu-west-1:{account}:jobs"));
+        assert_eq!(*queues, json!(expected));
     }
 
     #[test]

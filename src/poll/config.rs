@@ -242,6 +242,11 @@ impl Discover {
         })
     }
 
+    /// What the groups' queues are read from, as far as their tags do not say.
+    pub fn source(&self) -> &sources::Spec {
+        &self.source
+    }
+
     /// Where to look.
     pub fn target(&self) -> &targets::Spec {
         &self.target

@@ -22,7 +22,7 @@ mod uses;
 
 pub use config::load;
 pub use demo::{agent as demo_agent, demo, job as demo_job};
-pub use uses::{GroupUse, How, Raise, TagUse, Uses};
+pub use uses::{GroupUse, How, QueueUse, Raise, TagUse, Uses};
 
 use crate::cli::{PollManner, PollOptions};
 use crate::config::{LogLevel, Logging};

@@ -1,15 +1,23 @@
 //! What a configuration asks of AWS, for `policy poll` and `doctor poll`.
 
 use super::config::Poll;
-use super::targets;
+use super::source::Spec as _;
+use super::{sources, targets};
 
 /// Nothing, in builds without AWS.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Uses {
     pub groups: Vec<GroupUse>,
     pub tags: Vec<TagUse>,
-    /// URLs of SQS queues whose depth is read.
-    pub queues: Vec<String>,
+    /// SQS queues whose depth is read.
+    pub queues: Vec<QueueUse>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueUse {
+    /// Its URL or its name; `*`: what a tag says.
+    pub queue: String,
+    pub region: Option<String>,
 }
 
 /// An Auto Scaling group that is named in the file.
@@ -56,10 +64,14 @@ impl Uses {
                 how: how(discover.target())?,
             })
         });
+        let sources = poll.groups.iter().filter_map(|group| group.source.as_ref());
+        let named = sources.filter_map(|source| queue(source, source.queue().as_str()));
+        let tagged = poll.discover.iter();
+        let tagged = tagged.filter_map(|discover| queue(discover.source(), "*"));
         Uses {
             groups: groups.collect(),
             tags: tags.collect(),
-            queues: Vec::new(),
+            queues: named.chain(tagged).collect(),
         }
     }
 }
@@ -82,4 +94,14 @@ fn how(target: &targets::Spec) -> Option<How> {
 #[cfg(not(feature = "aws"))]
 fn how(_target: &targets::Spec) -> Option<How> {
     None
+}
+
+fn queue(source: &sources::Spec, queue: &str) -> Option<QueueUse> {
+    let sources::Spec::Sqs(spec) = source else {
+        return None;
+    };
+    Some(QueueUse {
+        queue: queue.to_owned(),
+        region: spec.region().map(str::to_owned),
+    })
 }

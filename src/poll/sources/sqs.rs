@@ -26,7 +26,8 @@ pub struct Spec {
 }
 
 impl Spec {
-    fn region(&self) -> Option<&str> {
+    /// Where it is, as far as the file says.
+    pub fn region(&self) -> Option<&str> {
         let of_url = || region(self.queue_url.as_deref()?);
         self.region.as_deref().or_else(of_url)
     }
