@@ -186,6 +186,19 @@ pub struct SocketArg {
 pub enum DoctorCommand {
     /// Check a machine that runs agents; without a word, this is what is done.
     Run(DoctorRun),
+    /// Check a poller's queues, groups and permissions.
+    #[cfg(feature = "poll")]
+    Poll(DoctorPoll),
+}
+
+#[cfg(feature = "poll")]
+#[derive(Args)]
+pub struct DoctorPoll {
+    #[command(flatten)]
+    pub options: PollOptions,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args)]

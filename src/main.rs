@@ -92,10 +92,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<Status> {
         }
         #[cfg(feature = "poll")]
         Command::Poll { options, manner } => poll::poll(options, &manner),
-        Command::Doctor { command, run } => {
-            let run = command.map_or(run, |DoctorCommand::Run(run)| run);
-            doctor::doctor(gather(&run.options)?, run.agent, run.json)
-        }
+        Command::Doctor { command, run } => match command.unwrap_or(DoctorCommand::Run(run)) {
+            DoctorCommand::Run(run) => doctor::doctor(gather(&run.options)?, run.agent, run.json),
+            #[cfg(feature = "poll")]
+            DoctorCommand::Poll(poll) => doctor::doctor_poll(poll),
+        },
         Command::Policy { command, run } => match command.unwrap_or(PolicyCommand::Run(run)) {
             PolicyCommand::Run(run) => iam::policy(&gather(&run.options)?, run.wanted, run.json),
             #[cfg(feature = "poll")]

@@ -2,7 +2,7 @@
 //! same time, one try each.
 
 mod probe;
-mod told;
+pub(super) mod told;
 
 use std::future::Future;
 
@@ -225,11 +225,12 @@ impl Asker<'_> {
         let told = fact(Action::DescribeAutoScalingGroups, told.await)?;
         let group = told.auto_scaling_groups().first();
         let group = group.ok_or_else(|| Unknown::because("there is no such group"))?;
-        Ok(settings(group, self.id()))
+        Ok(group_settings(group, self.id()))
     }
 }
 
-fn settings(group: &AutoScalingGroup, id: &str) -> Group {
+/// `id`: the instance whose own place in it matters.
+pub(super) fn group_settings(group: &AutoScalingGroup, id: &str) -> Group {
     let mut instances = group.instances().iter();
     let member = instances.find(|one| one.instance_id() == Some(id));
     let suspended = group.suspended_processes().iter();
@@ -297,7 +298,7 @@ mod tests {
             .instances(Instance::builder().instance_id("i-1").build())
             .instances(member)
             .build();
-        let read = settings(&group, "i-2");
+        let read = group_settings(&group, "i-2");
         assert_eq!((read.min, read.desired, read.max, read.zones), (1, 2, 3, 2));
         assert_eq!(read.suspended, ["AZRebalance"]);
         assert!(read.protects_new && read.rebalances && read.retains && !read.has_warm_pool);
@@ -306,8 +307,8 @@ mod tests {
             (member.state.as_str(), member.is_protected),
             ("Pending:Wait", true)
         );
-        assert!(settings(&group, "i-3").member.is_none());
-        let plain = settings(&AutoScalingGroup::builder().build(), "i-1");
+        assert!(group_settings(&group, "i-3").member.is_none());
+        let plain = group_settings(&AutoScalingGroup::builder().build(), "i-1");
         assert!(!plain.protects_new && !plain.rebalances && !plain.retains);
     }
 }

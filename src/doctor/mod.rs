@@ -10,6 +10,8 @@ mod facts;
 mod finding;
 #[cfg(not(feature = "aws"))]
 mod no_aws;
+#[cfg(feature = "poll")]
+mod poll;
 mod probe;
 
 use std::ffi::OsString;
@@ -22,6 +24,9 @@ use crate::cli::RunOptions;
 use crate::config::Config;
 use crate::exit::{Status, Usage};
 use crate::iam::Features;
+
+#[cfg(feature = "poll")]
+pub use poll::doctor_poll;
 
 use check::examine;
 use finding::{Finding, Level, write_lines};
@@ -42,11 +47,14 @@ struct Subject<'a> {
 /// `clockout doctor run`: the findings on standard output. Fails when there is an error among
 /// them; `agent` is empty when nobody gave one.
 pub fn doctor(options: RunOptions, agent: Vec<OsString>, json: bool) -> anyhow::Result<Status> {
-    let findings = findings(options, agent)?;
+    report(&findings(options, agent)?, json)
+}
+
+fn report(findings: &[Finding], json: bool) -> anyhow::Result<Status> {
     if json {
         writeln!(stdout(), "{}", json!({ "findings": findings }))?;
     } else {
-        write_lines(&findings, &mut stdout())?;
+        write_lines(findings, &mut stdout())?;
     }
     let is_bad = findings.iter().any(|finding| finding.level == Level::Error);
     Ok(if is_bad {

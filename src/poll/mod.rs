@@ -8,6 +8,7 @@ mod config;
 mod demo;
 mod http;
 mod lease;
+mod look;
 mod plan;
 mod run;
 mod server;
@@ -20,8 +21,10 @@ mod together;
 mod token;
 mod uses;
 
-pub use config::load;
+pub use config::{Poll, load};
 pub use demo::{agent as demo_agent, demo, job as demo_job};
+pub use look::{Looked, look};
+pub use plan::{Demand, Supply};
 pub use uses::{GroupUse, How, QueueUse, Raise, TagUse, Uses};
 
 use crate::cli::{PollManner, PollOptions};

@@ -54,14 +54,14 @@ impl Uses {
         let groups = poll.groups.iter().filter_map(|group| {
             Some(GroupUse {
                 name: group.settings.place.as_str().to_owned(),
-                how: how(&group.target)?,
+                how: Uses::how(&group.target)?,
             })
         });
         let tags = poll.discover.iter().filter_map(|discover| {
             Some(TagUse {
                 tag: discover.tag.clone(),
                 namespace: discover.namespace.clone(),
-                how: how(discover.target())?,
+                how: Uses::how(discover.target())?,
             })
         });
         let sources = poll.groups.iter().filter_map(|group| group.source.as_ref());
@@ -74,26 +74,27 @@ impl Uses {
             queues: named.chain(tagged).collect(),
         }
     }
-}
 
-#[cfg(feature = "aws")]
-fn how(target: &targets::Spec) -> Option<How> {
-    use targets::Launch;
-    let targets::Spec::Asg(spec) = target else {
-        return None;
-    };
-    Some(How {
-        region: spec.region(),
-        raise: match spec.launch() {
-            Launch::SetDesired => Raise::SetDesiredCapacity,
-            Launch::LaunchInstances => Raise::LaunchInstances,
-        },
-    })
-}
+    /// `None`: it is no Auto Scaling group.
+    #[cfg(feature = "aws")]
+    pub fn how(target: &targets::Spec) -> Option<How> {
+        use targets::Launch;
+        let targets::Spec::Asg(spec) = target else {
+            return None;
+        };
+        Some(How {
+            region: spec.region(),
+            raise: match spec.launch() {
+                Launch::SetDesired => Raise::SetDesiredCapacity,
+                Launch::LaunchInstances => Raise::LaunchInstances,
+            },
+        })
+    }
 
-#[cfg(not(feature = "aws"))]
-fn how(_target: &targets::Spec) -> Option<How> {
-    None
+    #[cfg(not(feature = "aws"))]
+    pub fn how(_target: &targets::Spec) -> Option<How> {
+        None
+    }
 }
 
 fn queue(source: &sources::Spec, queue: &str) -> Option<QueueUse> {

@@ -50,6 +50,8 @@ mod poll;
 #[cfg(all(feature = "aws", feature = "poll"))]
 mod poll_asg;
 #[cfg(all(feature = "aws", feature = "poll"))]
+mod poll_asg_doctor;
+#[cfg(all(feature = "aws", feature = "poll"))]
 mod poll_asg_faults;
 #[cfg(feature = "poll")]
 mod poll_process;

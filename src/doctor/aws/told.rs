@@ -6,12 +6,12 @@ use crate::iam::Action;
 use crate::instance::{Verdict, classify};
 
 /// Why there is no answer that says anything.
-pub(super) enum Miss {
+pub(in crate::doctor) enum Miss {
     Api(ApiError),
     Late,
 }
 
-pub(super) type Told<T> = Result<T, Miss>;
+pub(in crate::doctor) type Told<T> = Result<T, Miss>;
 
 pub(super) fn fact<T>(action: Action, told: Told<T>) -> Fact<T> {
     told.map_err(|miss| match miss {
@@ -34,7 +34,7 @@ impl Miss {
 
 /// IAM has its say before a service looks at what a call is about, so that a refusal which is about
 /// that means that the call is allowed. One that is about the call's form may come before IAM's.
-pub(super) fn allowed<T>(told: &Told<T>) -> Allowed {
+pub(in crate::doctor) fn allowed<T>(told: &Told<T>) -> Allowed {
     let miss = match told {
         Ok(_) => return Allowed::Yes,
         Err(miss) => miss,

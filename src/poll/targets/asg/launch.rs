@@ -14,8 +14,8 @@ use crate::poll::plan::{Launched, Member, Order, Place, Trouble, TroubleKind};
 
 /// It answers when the instances are launched, or cannot be.
 const SYNCHRONOUS: Patience = Patience {
-    attempt: Duration::from_secs(40),
-    operation: Duration::from_secs(45),
+    attempt: Duration::from_secs(25),
+    operation: Duration::from_secs(28),
 };
 
 impl Asg {
@@ -46,6 +46,13 @@ impl Asg {
         known: Known,
     ) -> Launched {
         let mut zones = known.zones;
+        if zones.is_empty() {
+            // Discovery told the plan of it, and it was not read here yet.
+            if let Err(trouble) = self.describe_page(std::slice::from_ref(place)).await {
+                return Launched::Refused(trouble);
+            }
+            zones = self.known(place).zones;
+        }
         if !known.chosen.is_empty() {
             zones.retain(|zone| known.chosen.contains(&zone.name));
             if zones.is_empty() {
