@@ -290,7 +290,9 @@ impl Screen {
             return self.picture(moments, now);
         }
         let at = moments.last().map_or(Duration::ZERO, |moment| moment.at);
-        let decided = now.decision != self.told.1;
+        // After its time. That the maximum is reached is in the picture, and would be told each second.
+        let decision = now.decision.split_once(": ").map_or("", |(_, text)| text);
+        let decided = launches(decision) && now.decision != self.told.1;
         let mut out = stdout().lock();
         if self.told.0 == Duration::ZERO {
             writeln!(out, "The poller's status page: {}", now.page)?;
