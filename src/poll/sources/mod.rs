@@ -5,6 +5,8 @@ mod pages;
 mod selector;
 mod tally;
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use tokio::time::timeout;
 
@@ -80,26 +82,31 @@ impl source::Spec for Spec {
     }
 
     fn open(&self, http: &Http) -> Box<dyn Source> {
-        Box::new(InTime(self.as_dyn().open(http)))
+        Box::new(InTime {
+            source: self.as_dyn().open(http),
+            limit: ROUND,
+        })
     }
 }
 
 /// Ends each round in time, whatever the source does.
-struct InTime(Box<dyn Source>);
+struct InTime {
+    source: Box<dyn Source>,
+    limit: Duration,
+}
 
 impl Source for InTime {
     fn bulk(&self) -> bool {
-        self.0.bulk()
+        self.source.bulk()
     }
 
     fn read<'a>(&'a mut self, queues: &'a [Queue]) -> Later<'a, Result<Harvest, SourceError>> {
         Box::pin(async move {
-            timeout(ROUND, self.0.read(queues))
-                .await
-                .unwrap_or_else(|_| {
-                    let text = format!("not all could be read within {ROUND:?}");
-                    Err(SourceError::Unreachable(text))
-                })
+            let told = timeout(self.limit, self.source.read(queues)).await;
+            told.unwrap_or_else(|_| {
+                let text = format!("not all could be read within {:?}", self.limit);
+                Err(SourceError::Unreachable(text))
+            })
         })
     }
 }

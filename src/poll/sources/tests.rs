@@ -95,3 +95,28 @@ fn a_tag_fills_in_the_queue_and_leaves_the_server() {
         assert_eq!(spec.check(), Ok(()), "{text}");
     }
 }
+
+/// Never tells anything.
+struct Silent;
+
+impl Source for Silent {
+    fn bulk(&self) -> bool {
+        true
+    }
+
+    fn read<'a>(&'a mut self, _queues: &'a [Queue]) -> Later<'a, Result<Harvest, SourceError>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn a_round_ends_in_time_whatever_the_source_does() {
+    let mut silent = InTime {
+        source: Box::new(Silent),
+        limit: Duration::from_millis(10),
+    };
+    assert!(silent.bulk());
+    let told = silent.read(&[]).await;
+    let text = "not all could be read within 10ms".to_owned();
+    assert_eq!(told, Err(SourceError::Unreachable(text)));
+}
