@@ -290,7 +290,7 @@ impl Screen {
             return self.picture(moments, now);
         }
         let at = moments.last().map_or(Duration::ZERO, |moment| moment.at);
-        // After its time. That the maximum is reached is in the picture, and would be told each second.
+        // After its time. That the maximum is reached would be told each second.
         let decision = now.decision.split_once(": ").map_or("", |(_, text)| text);
         let decided = launches(decision) && now.decision != self.told.1;
         let mut out = stdout().lock();
