@@ -9,7 +9,7 @@ use super::groups::{Backend, Seat};
 use crate::clock;
 use crate::lifecycle::Instant;
 use crate::poll::config::Group;
-use crate::poll::plan::{BackendId, BreakerView, SourceId};
+use crate::poll::plan::{BackendId, BreakerView, Place, SourceId};
 use crate::poll::snapshot::{self, Snapshot};
 
 /// Nobody looks more often, and thousands of groups are copied each time.
@@ -20,6 +20,15 @@ pub fn since_1970() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
+}
+
+/// Some backends have one place, and are called like it.
+fn target(backend: &BackendId, place: &Place) -> String {
+    if backend.as_str().ends_with(place.as_str()) {
+        backend.to_string()
+    } else {
+        format!("{backend} {place}")
+    }
 }
 
 impl Poller {
@@ -66,7 +75,7 @@ impl Poller {
         let settings = &group.settings;
         let shown = snapshot::Group {
             id: settings.id.to_string(),
-            target: format!("{} {}", settings.backend, settings.place),
+            target: target(&settings.backend, &settings.place),
             source: settings
                 .queue
                 .as_ref()

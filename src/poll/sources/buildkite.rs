@@ -156,7 +156,9 @@ impl Metrics {
                 ..Demand::default()
             }
         };
-        let demands = queues.iter().map(|queue| (queue.clone(), Ok(demand(queue))));
+        let demands = queues
+            .iter()
+            .map(|queue| (queue.clone(), Ok(demand(queue))));
         demands.collect()
     }
 }

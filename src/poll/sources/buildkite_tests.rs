@@ -31,7 +31,10 @@ fn demand(body: &str, queue: &str, include_waiting: bool) -> Result<Demand, Stri
 
 fn numbers(queue: &str, include_waiting: bool) -> (u32, u32, u32) {
     let demand = demand(METRICS, queue, include_waiting).expect("known");
-    assert_eq!((demand.free, demand.names, demand.oldest), (None, None, None));
+    assert_eq!(
+        (demand.free, demand.names, demand.oldest),
+        (None, None, None)
+    );
     (
         demand.waiting,
         demand.running.expect("told"),
@@ -82,7 +85,11 @@ fn read(bytes: Vec<u8>, queues: &[&str]) -> (Result<Harvest, SourceError>, Vec<S
     block_on(async {
         let server = Server::start(move |asked| {
             let known = asked.header("authorization") == Some("Token clockout");
-            Some(if known { bytes.clone() } else { answer("401 Unauthorized", &[], "") })
+            Some(if known {
+                bytes.clone()
+            } else {
+                answer("401 Unauthorized", &[], "")
+            })
         })
         .await;
         // Cargo sets the variable.
@@ -131,7 +138,10 @@ fn groups_share_a_server_unless_they_count_otherwise() {
     assert_eq!(two.queue().as_str(), "default");
     two.fill("b");
     assert_eq!((one.queue().as_str(), two.queue().as_str()), ("a", "b"));
-    assert_eq!(one.server(), "https://agent.buildkite.com/v3 (token: file /t)");
+    assert_eq!(
+        one.server(),
+        "https://agent.buildkite.com/v3 (token: file /t)"
+    );
     assert_eq!(one.server(), two.server());
     let third = spec("token_file = \"/t\"\ninclude_waiting = true");
     assert_ne!(one.server(), third.server());

@@ -120,7 +120,10 @@ impl Source for Circleci {
 
     fn read<'a>(&'a mut self, queues: &'a [Queue]) -> Later<'a, Result<Harvest, SourceError>> {
         let asker = &self.asker;
-        Box::pin(self.each.ask(queues, async move |class| asker.ask(&class).await))
+        Box::pin(
+            self.each
+                .ask(queues, async move |class| asker.ask(&class).await),
+        )
     }
 }
 
@@ -160,7 +163,11 @@ impl Asker {
         Ok(told)
     }
 
-    async fn runners(&self, path: &str, query: &[(&str, &str)]) -> Result<Vec<String>, SourceError> {
+    async fn runners(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Vec<String>, SourceError> {
         let runners: Runners = self.site.get(path, query).await?.json()?;
         let items = runners.items.unwrap_or_default();
         Ok(items.into_iter().map(|runner| runner.name).collect())

@@ -104,8 +104,15 @@ fn without_the_names_what_waits_is_known_all_the_same() {
         let harvest = spec.open(&Http::new()).read(&[spec.queue()]).await;
         let harvest = harvest.expect("read");
         let demand = harvest.demands[0].1.as_ref().expect("known");
-        assert_eq!((demand.waiting, demand.running, &demand.names), (2, Some(1), &None));
-        assert!(harvest.remarks[0].starts_with("runners of a/b: "), "{:?}", harvest.remarks);
+        assert_eq!(
+            (demand.waiting, demand.running, &demand.names),
+            (2, Some(1), &None)
+        );
+        assert!(
+            harvest.remarks[0].starts_with("runners of a/b: "),
+            "{:?}",
+            harvest.remarks
+        );
     });
 }
 
@@ -123,7 +130,10 @@ fn a_class_that_cannot_be_read_is_unknown_and_the_others_are_not() {
         .await;
         let told = round("", &server, &["a/gone", "a/good", "a/odd"]).await;
         let told = told.expect("read");
-        assert!(told[0].as_ref().is_err_and(|why| why.contains("404")), "{told:?}");
+        assert!(
+            told[0].as_ref().is_err_and(|why| why.contains("404")),
+            "{told:?}"
+        );
         assert_eq!(told[1].as_ref().map(|demand| demand.running), Ok(Some(3)));
         assert!(told[2].is_err(), "{told:?}");
     });
@@ -141,17 +151,32 @@ fn a_limit_is_kept_to_and_a_refused_token_is_told_with_its_place() {
         let server = Server::start(move |_| Some(answer("401 Unauthorized", &[], body))).await;
         let told = round("", &server, &["a/b"]).await.expect_err("refused");
         assert!(matches!(&told, SourceError::Denied(_)), "{told:?}");
-        assert!(told.to_string().ends_with("(the token is from variable CARGO_PKG_NAME)"));
+        assert!(
+            told.to_string()
+                .ends_with("(the token is from variable CARGO_PKG_NAME)")
+        );
     });
 }
 
 #[test]
 fn mistakes_are_told_before_anything_starts() {
     for (keys, expected) in [
-        ("resource_class = \"a/b\"", "give 'token_file' or 'token_env'"),
-        ("token_env = \"T\"", "resource_class = \"\": give NAMESPACE/NAME"),
-        ("token_env = \"T\"\nresource_class = \"a/\"", "give NAMESPACE/NAME"),
-        ("token_env = \"T\"\nurl = \"ftp://x\"", "neither https:// nor http://"),
+        (
+            "resource_class = \"a/b\"",
+            "give 'token_file' or 'token_env'",
+        ),
+        (
+            "token_env = \"T\"",
+            "resource_class = \"\": give NAMESPACE/NAME",
+        ),
+        (
+            "token_env = \"T\"\nresource_class = \"a/\"",
+            "give NAMESPACE/NAME",
+        ),
+        (
+            "token_env = \"T\"\nurl = \"ftp://x\"",
+            "neither https:// nor http://",
+        ),
     ] {
         let said = spec(keys).check().expect_err(keys);
         assert!(said.contains(expected), "{said}");
@@ -161,5 +186,8 @@ fn mistakes_are_told_before_anything_starts() {
     found.fill("acme/linux");
     assert_eq!(found.check(), Ok(()));
     assert_eq!(found.queue().as_str(), "acme/linux");
-    assert_eq!(found.server(), "https://runner.circleci.com (token: variable T)");
+    assert_eq!(
+        found.server(),
+        "https://runner.circleci.com (token: variable T)"
+    );
 }

@@ -144,7 +144,11 @@ impl source::Spec for Spec {
     fn server(&self) -> String {
         let server = describe(&self.url, self.token().as_ref());
         let version = if self.api == Api::V0 { ", 0.8" } else { "" };
-        let kill = if self.kill_zombies { ", kills zombies" } else { "" };
+        let kill = if self.kill_zombies {
+            ", kills zombies"
+        } else {
+            ""
+        };
         format!("{server}{version}{kill}{}", self.ages().text())
     }
 

@@ -98,7 +98,11 @@ impl Source for Exec {
                 Wrong::Said(why) => SourceError::Unreadable(format!("{name}: {why}")),
             })?;
             Ok(Told {
-                remarks: demand.paused.then(|| format!("{queue}: paused")).into_iter().collect(),
+                remarks: demand
+                    .paused
+                    .then(|| format!("{queue}: paused"))
+                    .into_iter()
+                    .collect(),
                 demand: demand.into_demand(),
                 hints: Hints::default(),
             })
@@ -143,7 +147,10 @@ impl Said {
             free: self.free,
             agents: self.agents,
             names: self.names,
-            oldest: self.oldest.map(Duration::from_secs).filter(|_| !self.paused),
+            oldest: self
+                .oldest
+                .map(Duration::from_secs)
+                .filter(|_| !self.paused),
         }
     }
 }
@@ -167,9 +174,12 @@ fn parse(printed: &[u8]) -> Result<Said, String> {
     }
     if !text.starts_with('{') {
         let start = crate::poll::http::first_words(text.as_bytes(), 60);
-        return Err(format!("it printed neither a number nor a JSON object: {start}"));
+        return Err(format!(
+            "it printed neither a number nor a JSON object: {start}"
+        ));
     }
-    serde_json::from_str(text).map_err(|error| format!("what it printed is not as expected: {error}"))
+    serde_json::from_str(text)
+        .map_err(|error| format!("what it printed is not as expected: {error}"))
 }
 
 #[cfg(test)]
@@ -248,7 +258,10 @@ mod tests {
         let harvest = told.expect("read");
         assert_eq!(harvest.remarks, ["default: paused"]);
         let demand = harvest.demands[0].1.as_ref().expect("known");
-        assert_eq!((demand.waiting, demand.running, demand.oldest), (0, Some(1), None));
+        assert_eq!(
+            (demand.waiting, demand.running, demand.oldest),
+            (0, Some(1), None)
+        );
     }
 
     #[tokio::test]
@@ -256,10 +269,17 @@ mod tests {
         let failed = read(r#"command = ["/bin/sh", "-c", "echo 5; echo no token >&2; exit 3"]"#);
         let expected = "/bin/sh failed: no token".to_owned();
         assert_eq!(failed.await, Err(SourceError::Status(expected)));
-        let missing = read(r#"command = ["/nonexistent/x"]"#).await.expect_err("not there");
+        let missing = read(r#"command = ["/nonexistent/x"]"#)
+            .await
+            .expect_err("not there");
         assert!(matches!(&missing, SourceError::Unreachable(_)), "{missing}");
-        let wrong = read(r#"command = ["echo", "many"]"#).await.expect_err("no number");
-        assert!(wrong.to_string().contains("echo: it printed neither"), "{wrong}");
+        let wrong = read(r#"command = ["echo", "many"]"#)
+            .await
+            .expect_err("no number");
+        assert!(
+            wrong.to_string().contains("echo: it printed neither"),
+            "{wrong}"
+        );
     }
 
     #[tokio::test]
@@ -274,7 +294,10 @@ mod tests {
         for (keys, expected) in [
             ("command = []", "the program first"),
             ("command = [\"\"]", "the program first"),
-            ("command = [\"x\"]\ntimeout = \"1h\"", "timeout: at most 18s"),
+            (
+                "command = [\"x\"]\ntimeout = \"1h\"",
+                "timeout: at most 18s",
+            ),
         ] {
             let said = spec(keys).check().expect_err(keys);
             assert!(said.contains(expected), "{said}");

@@ -112,7 +112,9 @@ impl source::Spec for Spec {
         for (key, pointer) in pointers {
             let pointer = pointer.map_or("", String::as_str);
             if !pointer.is_empty() && !pointer.starts_with('/') {
-                return Err(format!("{key} = \"{pointer}\": a JSON pointer begins with /"));
+                return Err(format!(
+                    "{key} = \"{pointer}\": a JSON pointer begins with /"
+                ));
             }
         }
         Ok(())

@@ -61,18 +61,36 @@ fn one_fetch_serves_all_groups_of_a_document() {
             group("odd", ""),
             group("none", ""),
         ];
-        assert!(groups.iter().all(|group| group.server() == groups[0].server()));
+        assert!(
+            groups
+                .iter()
+                .all(|group| group.server() == groups[0].server())
+        );
         let queues: Vec<_> = groups.iter().map(|group| group.queue()).collect();
-        let harvest = groups[0].open(&Http::new()).read(&queues).await.expect("read");
+        let harvest = groups[0]
+            .open(&Http::new())
+            .read(&queues)
+            .await
+            .expect("read");
         assert_eq!(server.lines(), ["GET /queues?all=1"]);
-        let told: Vec<_> = harvest.demands.iter().map(|(_, told)| told.as_ref()).collect();
+        let told: Vec<_> = harvest
+            .demands
+            .iter()
+            .map(|(_, told)| told.as_ref())
+            .collect();
         let linux = told[0].expect("known");
         assert_eq!((linux.waiting, linux.running), (3, Some(2)));
         assert_eq!(linux.oldest, Some(Duration::from_secs(90)));
         assert_eq!(told[1].expect("known").waiting, 0);
         assert_eq!(harvest.remarks.len(), 1);
-        assert!(told[2].is_err_and(|why| why == "/odd/jobs: no number of jobs"), "{told:?}");
-        assert!(told[3].is_err_and(|why| why.contains("not in the answer")), "{told:?}");
+        assert!(
+            told[2].is_err_and(|why| why == "/odd/jobs: no number of jobs"),
+            "{told:?}"
+        );
+        assert!(
+            told[3].is_err_and(|why| why.contains("not in the answer")),
+            "{told:?}"
+        );
     });
 }
 
@@ -105,7 +123,10 @@ fn a_discovered_tag_can_be_in_the_address_and_cannot_leave_its_place() {
 #[test]
 fn servers_with_different_queries_are_not_taken_for_one() {
     let keys = "waiting = \"/a\"\nurl = \"https://ci/q?key=";
-    let (one, two) = (spec(&format!("{keys}hush\"")), spec(&format!("{keys}other\"")));
+    let (one, two) = (
+        spec(&format!("{keys}hush\"")),
+        spec(&format!("{keys}other\"")),
+    );
     assert_ne!(one.server(), two.server());
     assert!(!one.server().contains("hush"), "{}", one.server());
 }
@@ -114,7 +135,10 @@ fn servers_with_different_queries_are_not_taken_for_one() {
 fn mistakes_are_told_before_anything_starts() {
     for (keys, expected) in [
         ("url = \"ci\"\nwaiting = \"/a\"", "is no address"),
-        ("url = \"http://ci\"\nwaiting = \"a\"", "a JSON pointer begins with /"),
+        (
+            "url = \"http://ci\"\nwaiting = \"a\"",
+            "a JSON pointer begins with /",
+        ),
         (
             "url = \"http://ci\"\nwaiting = \"/a\"\ntoken_env = \"T\"",
             "allow_http",

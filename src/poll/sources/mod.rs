@@ -1,5 +1,20 @@
-//! The CI systems whose queues can be read. A new one is a file and a line in [`kinds`].
+//! The CI systems whose queues can be read. A new one is a module and a line in [`kinds`].
 
+mod buildbot;
+mod buildkite;
+mod circleci;
+mod drone;
+mod exec;
+mod github;
+mod gitlab;
+mod http;
+mod jenkins;
+mod kraken;
+mod prometheus;
+mod sqs;
+mod woodpecker;
+
+// What several of them share.
 mod each;
 mod pages;
 mod selector;
@@ -14,11 +29,9 @@ use super::http::{Http, ROUND};
 use super::plan::{Harvest, Queue};
 use super::source::{self, Later, Source, SourceError};
 
-/// Declares the modules and the `kind`s of `source = { kind = "..." }`, each a module's `Spec`.
+/// Declares the `kind`s of `source = { kind = "..." }`, each a module's `Spec`.
 macro_rules! kinds {
     ($($module:ident: $variant:ident = $kind:literal),* $(,)?) => {
-        $(mod $module;)*
-
         /// A `source` table of the configuration, of any kind.
         #[derive(Debug, Clone, Deserialize)]
         #[serde(tag = "kind")]

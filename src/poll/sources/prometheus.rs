@@ -85,7 +85,10 @@ impl source::Spec for Spec {
     fn check(&self) -> Result<(), String> {
         Token::check_optional(self.token_file.as_deref(), self.token_env.as_deref())?;
         check_url(&self.url, self.token().is_some(), self.allow_http)?;
-        let queries = [("query", Some(&self.query)), ("running_query", self.running_query.as_ref())];
+        let queries = [
+            ("query", Some(&self.query)),
+            ("running_query", self.running_query.as_ref()),
+        ];
         for (key, query) in queries {
             let Some(query) = query else { continue };
             if query.trim().is_empty() {
@@ -101,7 +104,10 @@ impl source::Spec for Spec {
 
     fn fill(&mut self, tag: &str) {
         // Within quotes, as both languages want it.
-        let quoted = tag.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        let quoted = tag
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"")
+            .replace('\n', "\\n");
         self.query = self.query.replace("{tag}", &quoted);
         if let Some(query) = &mut self.running_query {
             *query = query.replace("{tag}", &quoted);
@@ -184,7 +190,8 @@ async fn ask(site: &Site, text: &str, empty: Empty, told: &mut Told) -> Result<u
     reply.parse(|body| {
         let answer = query::parse(body)?;
         let warnings = answer.warnings.into_iter();
-        told.remarks.extend(warnings.map(|warning| format!("{text}: {warning}")));
+        told.remarks
+            .extend(warnings.map(|warning| format!("{text}: {warning}")));
         settle(answer.value, empty).map_err(|why| format!("{text}: {why}"))
     })
 }
@@ -218,7 +225,10 @@ impl Source for Page {
                 })
             };
             Ok(Harvest {
-                demands: queues.iter().map(|queue| (queue.clone(), told(queue))).collect(),
+                demands: queues
+                    .iter()
+                    .map(|queue| (queue.clone(), told(queue)))
+                    .collect(),
                 hints: reply.hints,
                 remarks: Vec::new(),
             })

@@ -147,9 +147,9 @@ struct Known {
 
 impl Asg {
     async fn client(&self) -> &Client {
-        let made = self.client.get_or_init(|| async {
-            Client::new(&settings(self.region.clone(), PATIENCE).await)
-        });
+        let made = self
+            .client
+            .get_or_init(|| async { Client::new(&settings(self.region.clone(), PATIENCE).await) });
         made.await
     }
 
@@ -190,7 +190,12 @@ impl Asg {
         let groups = groups.map_err(|error| trouble(&error))?;
         let mut described: Described = places
             .iter()
-            .map(|place| (place.clone(), Err("there is no such Auto Scaling group".to_owned())))
+            .map(|place| {
+                (
+                    place.clone(),
+                    Err("there is no such Auto Scaling group".to_owned()),
+                )
+            })
             .collect();
         for group in groups {
             let Some(name) = group.auto_scaling_group_name() else {

@@ -43,7 +43,9 @@ impl target::Spec for Spec {
     fn check(&self) -> Result<(), String> {
         for (key, argv) in [("supply", &self.supply), ("launch", &self.launch)] {
             if argv.first().is_none_or(String::is_empty) {
-                return Err(format!("{key}: give a command and its arguments, as a list"));
+                return Err(format!(
+                    "{key}: give a command and its arguments, as a list"
+                ));
             }
         }
         Ok(())
@@ -138,7 +140,10 @@ impl Target for Commands {
                 ("CLOCKOUT_DESIRED", order.desired.to_string()),
                 ("CLOCKOUT_TOKEN", order.token.clone()),
             ];
-            launched(order.count.get(), command::run(&spec.launch, &env, spec.limit()).await)
+            launched(
+                order.count.get(),
+                command::run(&spec.launch, &env, spec.limit()).await,
+            )
         })
     }
 
@@ -201,7 +206,10 @@ fn parse_supply(stdout: &[u8]) -> Result<Supply, String> {
         }
         (None, Some(alive)) => nameless(alive - told.booting, told.booting),
     };
-    let alive = members.iter().filter(|it: &&Listed| it.stage != Stage::Away).count() as u32;
+    let alive = members
+        .iter()
+        .filter(|it: &&Listed| it.stage != Stage::Away)
+        .count() as u32;
     Ok(Supply {
         desired: told.desired.unwrap_or(alive),
         max: told.max,

@@ -14,13 +14,21 @@ fn numbers_become_members_that_keep_their_names_while_they_come_up() {
     let after = supply(r#"{"alive": 3, "booting": 1, "desired": 5}"#).expect("good");
     let stages = |supply: &Supply| -> Vec<(String, Stage)> {
         let members = supply.members.iter();
-        members.map(|it| (it.member.to_string(), it.stage)).collect()
+        members
+            .map(|it| (it.member.to_string(), it.stage))
+            .collect()
     };
     let named = |stages: [Stage; 3]| -> Vec<(String, Stage)> {
         (1..).map(|n: u32| format!("#{n}")).zip(stages).collect()
     };
-    assert_eq!(stages(&before), named([Stage::Up, Stage::Booting, Stage::Booting]));
-    assert_eq!(stages(&after), named([Stage::Up, Stage::Up, Stage::Booting]));
+    assert_eq!(
+        stages(&before),
+        named([Stage::Up, Stage::Booting, Stage::Booting])
+    );
+    assert_eq!(
+        stages(&after),
+        named([Stage::Up, Stage::Up, Stage::Booting])
+    );
     assert_eq!((before.desired, before.max), (3, Some(9)));
     assert_eq!((after.desired, after.max), (5, None));
 }
@@ -131,7 +139,10 @@ async fn what_became_of_it_is_told_by_the_exit_status() {
 async fn a_failed_supply_is_unknown_with_its_last_words() {
     let (commands, place) = commands("echo '{\"alive\": 0}'; echo broken >&2; exit 1", "true");
     let places = [place.clone(), Place::new("another")];
-    let described = commands.describe(&places).await.expect("no failure as a whole");
+    let described = commands
+        .describe(&places)
+        .await
+        .expect("no failure as a whole");
     let told = described[&place].as_ref().expect_err("it failed");
     assert!(told.ends_with("broken"), "{told}");
     assert!(described[&places[1]].is_err());
@@ -140,7 +151,10 @@ async fn a_failed_supply_is_unknown_with_its_last_words() {
 
 #[test]
 fn commands_without_words_are_refused() {
-    for text in ["supply = []\nlaunch = ['x']", "supply = ['x']\nlaunch = ['']"] {
+    for text in [
+        "supply = []\nlaunch = ['x']",
+        "supply = ['x']\nlaunch = ['']",
+    ] {
         let spec: Spec = toml::from_str(text).expect("well formed");
         assert!(spec.check().is_err(), "{text}");
     }

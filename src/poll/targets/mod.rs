@@ -1,4 +1,9 @@
-//! What can be made larger. A new kind is a file and a line in [`kinds`].
+//! What can be made larger. A new kind is a module and a line in [`kinds`].
+
+#[cfg(feature = "aws")]
+mod asg;
+mod exec;
+mod process;
 
 use serde::Deserialize;
 
@@ -7,11 +12,9 @@ use super::target::{self, Target};
 
 pub use process::{GroupDir, Occupied, report};
 
-/// Declares the modules and the `kind`s of `target = { kind = "..." }`, each a module's `Spec`.
+/// Declares the `kind`s of `target = { kind = "..." }`, each a module's `Spec`.
 macro_rules! kinds {
     ($($(#[$attribute:meta])* $module:ident: $variant:ident = $kind:literal),* $(,)?) => {
-        $($(#[$attribute])* mod $module;)*
-
         /// A `target` table of the configuration, of any kind.
         #[derive(Debug, Clone, Deserialize)]
         #[serde(tag = "kind")]

@@ -78,10 +78,7 @@ impl target::Spec for Spec {
         }
         let dir = self.group_dir();
         if dir.is_relative() {
-            return Err(format!(
-                "dir = \"{}\": give its full path",
-                dir.display()
-            ));
+            return Err(format!("dir = \"{}\": give its full path", dir.display()));
         }
         if dir.as_os_str().len() > LONGEST_DIR {
             return Err(format!(
@@ -288,19 +285,21 @@ impl Group {
     fn start(&self, slot: Slot, order: &Order) -> Result<Member, Trouble> {
         let member = slot.next_member(&self.spec.name);
         let log = slot.dir().join("log");
-        let child = start::start(&self.program, &self.spec, slot, &member, &order.token).map_err(|error| {
-            let kind = match error.kind() {
-                std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied => {
-                    TroubleKind::Denied
-                }
-                // EAGAIN: the user has as many processes as it may.
-                std::io::ErrorKind::WouldBlock | std::io::ErrorKind::OutOfMemory => {
-                    TroubleKind::Capacity
-                }
-                _ => TroubleKind::Other,
-            };
-            trouble(kind, format!("cannot start {member}: {error}"))
-        })?;
+        let child = start::start(&self.program, &self.spec, slot, &member, &order.token).map_err(
+            |error| {
+                let kind = match error.kind() {
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied => {
+                        TroubleKind::Denied
+                    }
+                    // EAGAIN: the user has as many processes as it may.
+                    std::io::ErrorKind::WouldBlock | std::io::ErrorKind::OutOfMemory => {
+                        TroubleKind::Capacity
+                    }
+                    _ => TroubleKind::Other,
+                };
+                trouble(kind, format!("cannot start {member}: {error}"))
+            },
+        )?;
         info!(instance = %member, pid = child.id(), log = %log.display(), "poll.instance_started");
         tokio::spawn(reap(child, member.clone(), log));
         Ok(member)

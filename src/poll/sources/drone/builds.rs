@@ -105,5 +105,7 @@ impl Build {
 /// Seconds since 1970; one that cannot be is long ago.
 fn moment(seconds: u64) -> SystemTime {
     let epoch = SystemTime::UNIX_EPOCH;
-    epoch.checked_add(Duration::from_secs(seconds)).unwrap_or(epoch)
+    epoch
+        .checked_add(Duration::from_secs(seconds))
+        .unwrap_or(epoch)
 }

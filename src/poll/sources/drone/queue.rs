@@ -70,7 +70,10 @@ fn fits(stage: &Stage, runner: &Runner) -> bool {
         "" => "docker",
         other => other,
     };
-    runner.pipeline.as_ref().is_none_or(|wanted| wanted == pipeline)
+    runner
+        .pipeline
+        .as_ref()
+        .is_none_or(|wanted| wanted == pipeline)
         && stage.os == runner.os
         && stage.arch == runner.arch
         && (stage.variant.is_empty() || stage.variant == runner.variant)

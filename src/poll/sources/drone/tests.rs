@@ -99,10 +99,17 @@ fn one_call_serves_all_groups_of_the_queue() {
     block_on(async {
         let server = Server::of_pages(vec![("GET /api/queue", QUEUE.to_owned())]).await;
         let url = format!("url = \"{}\"", server.url);
-        let groups = [spec(&url), spec(&format!("{url}\nlabels = {{ gpu = \"yes\" }}"))];
+        let groups = [
+            spec(&url),
+            spec(&format!("{url}\nlabels = {{ gpu = \"yes\" }}")),
+        ];
         assert_eq!(groups[0].server(), groups[1].server());
         let queues: Vec<_> = groups.iter().map(|group| group.queue()).collect();
-        let harvest = groups[0].open(&Http::new()).read(&queues).await.expect("read");
+        let harvest = groups[0]
+            .open(&Http::new())
+            .read(&queues)
+            .await
+            .expect("read");
         let waiting: Vec<_> = harvest.demands.into_iter().map(|(_, told)| told).collect();
         assert_eq!(waiting[0].as_ref().map(|told| told.waiting), Ok(2));
         assert_eq!(waiting[1].as_ref().map(|told| told.waiting), Ok(1));
@@ -203,7 +210,12 @@ fn processes_of_live_builds_are_the_jobs() {
         let all = read(&server, "", &Http::new()).await;
         assert_eq!(numbers(&all), (3, Some(1)));
         assert_eq!(all.remarks, Vec::<String>::new());
-        let oldest = all.demands[0].1.as_ref().expect("known").oldest.expect("told");
+        let oldest = all.demands[0]
+            .1
+            .as_ref()
+            .expect("known")
+            .oldest
+            .expect("told");
         assert!(oldest >= Duration::from_secs(60), "{oldest:?}");
         let amd64 = read(&server, "platform = \"linux/amd64\"", &Http::new()).await;
         assert_eq!(numbers(&amd64), (2, Some(1)));
@@ -216,13 +228,21 @@ fn processes_of_live_builds_are_the_jobs() {
 fn builds_older_than_six_hours_do_not_count() {
     block_on(async {
         let server = server_of(vec![
-            (1, 6 * 3600 + 60, "running", r#"[{"state":"pending"},{"state":"running"}]"#),
+            (
+                1,
+                6 * 3600 + 60,
+                "running",
+                r#"[{"state":"pending"},{"state":"running"}]"#,
+            ),
             (2, 6 * 3600 - 600, "running", r#"[{"state":"pending"}]"#),
         ])
         .await;
         let harvest = read(&server, "", &Http::new()).await;
         assert_eq!(numbers(&harvest), (1, Some(0)));
-        assert_eq!(harvest.remarks, ["builds older than max_age = 6h, which do not count: 1"]);
+        assert_eq!(
+            harvest.remarks,
+            ["builds older than max_age = 6h, which do not count: 1"]
+        );
         let longer = read(&server, "max_age = \"12h\"", &Http::new()).await;
         assert_eq!(numbers(&longer), (2, Some(1)));
     });
@@ -232,7 +252,12 @@ fn builds_older_than_six_hours_do_not_count() {
 fn zombie_and_cancelled_builds_are_reported_and_ended_on_request_only() {
     block_on(async {
         let builds = vec![
-            (1, 90_000, "running", r#"[{"state":"success","end_time":1000}]"#),
+            (
+                1,
+                90_000,
+                "running",
+                r#"[{"state":"success","end_time":1000}]"#,
+            ),
             (
                 2,
                 900,
@@ -257,10 +282,17 @@ fn zombie_and_cancelled_builds_are_reported_and_ended_on_request_only() {
         };
         assert_eq!(deleted(), Vec::<String>::new());
         let dry = read(&server, "kill_zombies = true", &Http::harmless()).await;
-        assert!(dry.remarks[1].contains("not in a dry run"), "{:?}", dry.remarks);
+        assert!(
+            dry.remarks[1].contains("not in a dry run"),
+            "{:?}",
+            dry.remarks
+        );
         assert_eq!(deleted(), Vec::<String>::new());
         let killed = read(&server, "kill_zombies = true", &Http::new()).await;
-        assert_eq!(killed.remarks[1..], [format!("{two}; ended"), format!("{one}; ended")]);
+        assert_eq!(
+            killed.remarks[1..],
+            [format!("{two}; ended"), format!("{one}; ended")]
+        );
         let path = "DELETE /api/repos/acme/app/builds/";
         assert_eq!(deleted(), [format!("{path}2"), format!("{path}1")]);
     });
@@ -268,9 +300,13 @@ fn zombie_and_cancelled_builds_are_reported_and_ended_on_request_only() {
 
 #[test]
 fn a_build_that_cannot_be_read_makes_all_unknown_unless_it_is_gone() {
-    for (status, known) in [("404 Not Found", true), ("500 Internal Server Error", false)] {
+    for (status, known) in [
+        ("404 Not Found", true),
+        ("500 Internal Server Error", false),
+    ] {
         block_on(async {
-            let feed = "[{\"owner\":\"acme\",\"name\":\"app\",\"number\":1,\"status\":\"running\"}]";
+            let feed =
+                "[{\"owner\":\"acme\",\"name\":\"app\",\"number\":1,\"status\":\"running\"}]";
             let server = Server::start(move |asked| {
                 Some(match asked.line.as_str() {
                     "GET /api/builds" => ok(feed),
@@ -288,7 +324,10 @@ fn a_build_that_cannot_be_read_makes_all_unknown_unless_it_is_gone() {
 #[test]
 fn mistakes_are_told_before_anything_starts() {
     for (keys, expected) in [
-        ("api = \"0.8\"\nlabels = { a = \"b\" }", "0.8 does not tell them"),
+        (
+            "api = \"0.8\"\nlabels = { a = \"b\" }",
+            "0.8 does not tell them",
+        ),
         ("platform = \"linux/amd64\"", "give os and arch"),
         ("kill_zombies = true", "is for api"),
     ] {
@@ -300,5 +339,8 @@ fn mistakes_are_told_before_anything_starts() {
     found.fill("gpu=yes, zone=b");
     let text = r#"{"os":"linux","arch":"amd64","labels":{"gpu":"yes","zone":"b"}}"#;
     assert_eq!(found.queue().as_str(), text);
-    assert_eq!(spec("url = \"https://d\"\napi = \"2\"").server(), found.server());
+    assert_eq!(
+        spec("url = \"https://d\"\napi = \"2\"").server(),
+        found.server()
+    );
 }

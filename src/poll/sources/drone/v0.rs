@@ -60,7 +60,10 @@ impl Builds {
         for queue in queues {
             let told = of_queue(queue).map(|agent: Agent| {
                 // For the greatest age they are chosen already.
-                let mut tally = Tally::new(Ages { max: None, ..self.ages });
+                let mut tally = Tally::new(Ages {
+                    max: None,
+                    ..self.ages
+                });
                 for build in builds.iter().take(chosen.young).flatten() {
                     build.count(&agent, &mut tally, now);
                 }
@@ -84,19 +87,25 @@ impl Builds {
     fn choose(&self, feed: Vec<Feed>, now: SystemTime) -> Chosen {
         let is_old = |feed: &Feed| {
             let created = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(feed.created));
-            let age = created.filter(|_| feed.created > 0).map(|then| since(then, now));
+            let age = created
+                .filter(|_| feed.created > 0)
+                .map(|then| since(then, now));
             age.zip(self.ages.max).is_some_and(|(age, max)| age > max)
         };
         let (mut old, mut feed): (Vec<_>, Vec<_>) = feed.into_iter().partition(is_old);
         let mut remarks = Vec::new();
         if let Some(max) = self.ages.max.filter(|_| !old.is_empty()) {
             let (old, max) = (old.len(), humantime::format_duration(max));
-            remarks.push(format!("builds older than max_age = {max}, which do not count: {old}"));
+            remarks.push(format!(
+                "builds older than max_age = {max}, which do not count: {old}"
+            ));
         }
         feed.sort_by_key(|feed| feed.created);
         if feed.len() > MOST_BUILDS {
             let more = feed.len() - MOST_BUILDS;
-            remarks.push(format!("builds beyond {MOST_BUILDS}, which were not looked at: {more}"));
+            remarks.push(format!(
+                "builds beyond {MOST_BUILDS}, which were not looked at: {more}"
+            ));
             feed.truncate(MOST_BUILDS);
         }
         let young = feed.len();
@@ -124,7 +133,10 @@ impl Builds {
             let text = format!("{} builds could not be read in time", feed.len());
             Err(SourceError::Unreachable(text))
         };
-        builds.into_iter().map(|build| build.unwrap_or_else(late)).collect()
+        builds
+            .into_iter()
+            .map(|build| build.unwrap_or_else(late))
+            .collect()
     }
 
     async fn report(&self, feed: &Feed, zombie: Zombie, kill: bool) -> String {

@@ -41,7 +41,11 @@ fn serve(asked: &Asked, run: &str) -> Vec<u8> {
         let known = asked.body == r#"{"password":"a:b","user":"clockout"}"#;
         return match known {
             true => answer("201 Created", &[], r#"{"id":1,"token":"5e55","user":{}}"#),
-            false => answer("401 Unauthorized", &[], "missing user or incorrect password a:b"),
+            false => answer(
+                "401 Unauthorized",
+                &[],
+                "missing user or incorrect password a:b",
+            ),
         };
     }
     if asked.header("authorization") != Some("Bearer 5e55") {
@@ -98,11 +102,21 @@ fn jobs_are_counted_by_agents_group_and_system() {
         let queues: Vec<_> = groups.iter().map(|group| group.queue()).collect();
         let mut kraken = groups[0].open(&Http::new());
         let harvest = kraken.read(&queues).await.expect("read");
-        let told: Vec<_> = harvest.demands.iter().map(|(_, told)| told.as_ref()).collect();
+        let told: Vec<_> = harvest
+            .demands
+            .iter()
+            .map(|(_, told)| told.as_ref())
+            .collect();
         let told: Vec<_> = told.into_iter().map(|told| told.expect("known")).collect();
-        let numbers: Vec<_> = told.iter().map(|told| (told.waiting, told.running)).collect();
+        let numbers: Vec<_> = told
+            .iter()
+            .map(|told| (told.waiting, told.running))
+            .collect();
         let expected = [(3, 1), (2, 1), (1, 0), (1, 0), (0, 0)];
-        assert_eq!(numbers, expected.map(|(waiting, running)| (waiting, Some(running))));
+        assert_eq!(
+            numbers,
+            expected.map(|(waiting, running)| (waiting, Some(running)))
+        );
         assert!(told[0].oldest.is_some_and(|age| age.as_secs() > 1_000_000));
         // Login, projects, two lists of flows, one run that has jobs left.
         assert_eq!(server.lines().len(), 5, "{:?}", server.lines());
@@ -160,13 +174,22 @@ fn a_session_that_has_ended_is_opened_again_and_wrong_credentials_are_told_witho
         kraken.read(&queues).await.expect("read");
         over.set(true);
         kraken.read(&queues).await.expect("read again");
-        let logins = || server.lines().iter().filter(|line| line.starts_with("POST")).count();
+        let logins = || {
+            server
+                .lines()
+                .iter()
+                .filter(|line| line.starts_with("POST"))
+                .count()
+        };
         assert_eq!(logins(), 2);
         std::fs::write(&place, "else:a:b").expect("written");
         let told = kraken.read(&queues).await.expect_err("refused");
         let text = told.to_string();
         assert!(matches!(told, SourceError::Denied(_)), "{text}");
-        assert!(text.contains("credentials are from file") && !text.contains("a:b"), "{text}");
+        assert!(
+            text.contains("credentials are from file") && !text.contains("a:b"),
+            "{text}"
+        );
     });
 }
 
@@ -186,7 +209,10 @@ fn what_cannot_be_read_on_the_way_makes_all_unknown() {
             .await;
             let spec = spec(&server.url, &place, "group = \"all\"");
             let told = spec.open(&Http::new()).read(&[spec.queue()]).await;
-            assert!(matches!(told, Err(SourceError::Status(_))), "{broken}: {told:?}");
+            assert!(
+                matches!(told, Err(SourceError::Status(_))),
+                "{broken}: {told:?}"
+            );
         });
     }
 }
@@ -195,7 +221,10 @@ fn what_cannot_be_read_on_the_way_makes_all_unknown() {
 fn mistakes_are_told_before_anything_starts() {
     for (keys, expected) in [
         ("token_env = \"T\"", "group: give"),
-        ("token_env = \"T\"\ngroup = \"a\"\nflows = 0", "flows: 1 to 100"),
+        (
+            "token_env = \"T\"\ngroup = \"a\"\nflows = 0",
+            "flows: 1 to 100",
+        ),
         ("group = \"a\"", "token_file"),
     ] {
         let text = format!("url = \"https://kraken\"\n{keys}");

@@ -123,7 +123,9 @@ impl Walk<'_> {
 
         let limit_of_flows = self.flows.to_string();
         let query = [("start", "0"), ("limit", limit_of_flows.as_str())];
-        let questions = lists.iter().map(|path| self.one::<Items<Flow>>(path, &query));
+        let questions = lists
+            .iter()
+            .map(|path| self.one::<Items<Flow>>(path, &query));
         let flows = each(questions, deadline, &mut harvest).await?;
         let runs = flows.into_iter().flat_map(|flows| flows.items);
         let runs = runs.flat_map(|flow| flow.runs);
@@ -209,7 +211,9 @@ where
 fn limit<T>(list: &mut Vec<T>, most: usize, what: &str, harvest: &mut Harvest) {
     if list.len() > most {
         let more = list.len() - most;
-        harvest.remarks.push(format!("{what} beyond {most}, which were not looked at: {more}"));
+        harvest.remarks.push(format!(
+            "{what} beyond {most}, which were not looked at: {more}"
+        ));
         list.truncate(most);
     }
 }

@@ -29,12 +29,17 @@ impl Selector<'_> {
     /// `None` when no series matches; NaN when one of them is.
     pub fn sum(&self, page: &[Series<'_>]) -> Option<f64> {
         let matching = page.iter().filter(|series| self.matches(series));
-        matching.map(|series| series.value).reduce(|sum, value| sum + value)
+        matching
+            .map(|series| series.value)
+            .reduce(|sum, value| sum + value)
     }
 
     fn matches(&self, series: &Series<'_>) -> bool {
         series.name == self.name
-            && self.labels.iter().all(|wanted| series.labels.contains(wanted))
+            && self
+                .labels
+                .iter()
+                .all(|wanted| series.labels.contains(wanted))
     }
 }
 
@@ -58,7 +63,10 @@ pub fn parse(page: &[u8]) -> Result<Vec<Series<'_>>, String> {
 fn sample(line: &str) -> Result<Series<'_>, String> {
     let (name, labels, rest) = head(line)?;
     // A time, and in OpenMetrics an exemplar, may follow.
-    let value = rest.split_ascii_whitespace().next().ok_or("it has no value")?;
+    let value = rest
+        .split_ascii_whitespace()
+        .next()
+        .ok_or("it has no value")?;
     let value = value.parse().map_err(|_| "its value is no number")?;
     Ok(Series {
         name,
@@ -81,7 +89,10 @@ fn head(text: &str) -> Result<Head<'_>, String> {
                 break;
             }
             let (label, after) = word(rest, |_| false).ok_or("a label has no name")?;
-            let after = after.trim_start().strip_prefix('=').ok_or("a label has no value")?;
+            let after = after
+                .trim_start()
+                .strip_prefix('=')
+                .ok_or("a label has no value")?;
             let (value, after) = quoted(after.trim_start()).ok_or("a label's value has no end")?;
             labels.push((label, value));
             let after = after.trim_start();
@@ -171,7 +182,10 @@ no_labels_but_braces{} 4 # {trace=\"x\"} 1
     #[test]
     fn what_is_no_page_of_metrics_is_an_error() {
         for (page, expected) in [
-            ("<html>\n<body>", "line 1 is no metric (it has no name): <html>"),
+            (
+                "<html>\n<body>",
+                "line 1 is no metric (it has no name): <html>",
+            ),
             ("up 1\nup", "line 2 is no metric (it has no value): up"),
             ("up one", "its value is no number"),
             ("up{a=\"b} 1", "a label's value has no end"),
@@ -191,7 +205,15 @@ no_labels_but_braces{} 4 # {trace=\"x\"} 1
 
     #[test]
     fn a_selector_is_no_query() {
-        for text in ["", "sum(up)", "up > 1", "up{a=~\"b\"}", "up{a!=\"b\"}", "up[5m]", "{a=\"b\"}"] {
+        for text in [
+            "",
+            "sum(up)",
+            "up > 1",
+            "up{a=~\"b\"}",
+            "up{a!=\"b\"}",
+            "up[5m]",
+            "{a=\"b\"}",
+        ] {
             assert!(Selector::parse(text).is_err(), "{text}");
         }
     }

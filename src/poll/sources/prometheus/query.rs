@@ -37,7 +37,10 @@ struct Series {
 
 /// When, and how much, as text: `NaN` and `+Inf` are no JSON numbers.
 #[derive(Deserialize)]
-struct Sample(#[expect(dead_code, reason = "only its place counts")] f64, String);
+struct Sample(
+    #[expect(dead_code, reason = "only its place counts")] f64,
+    String,
+);
 
 pub fn parse(body: &[u8]) -> Result<Answer, String> {
     let raw: Raw = parse_json(body)?;
@@ -93,16 +96,25 @@ mod tests {
         let scalar = r#"{"status":"success","data":{"resultType":"scalar","result":[1,"2.5"]}}"#;
         assert_eq!(value(scalar), Ok(Some(2.5)));
         assert_eq!(value(&vector("")), Ok(None));
-        assert_eq!(value(&vector(r#"{"metric":{},"value":[1,"+Inf"]}"#)), Ok(Some(f64::INFINITY)));
+        assert_eq!(
+            value(&vector(r#"{"metric":{},"value":[1,"+Inf"]}"#)),
+            Ok(Some(f64::INFINITY))
+        );
     }
 
     #[test]
     fn everything_else_is_unknown_and_says_why() {
         let one = r#"{"metric":{},"value":[1,"1"]}"#;
         let table = [
-            (vector(&format!("{one},{one}")), "2 series: ask for one, with sum(...)"),
+            (
+                vector(&format!("{one},{one}")),
+                "2 series: ask for one, with sum(...)",
+            ),
             (vector(r#"{"metric":{},"value":[1,"NaN"]}"#), "NaN: unknown"),
-            (vector(r#"{"metric":{},"value":[1,"x"]}"#), "\"x\" is no number"),
+            (
+                vector(r#"{"metric":{},"value":[1,"x"]}"#),
+                "\"x\" is no number",
+            ),
             (vector(r#"{"metric":{},"value":[1,1]}"#), "not as expected"),
             (vector(r#"{"metric":{},"histogram":[1,{}]}"#), "a histogram"),
             (vector("null"), "not as expected"),

@@ -41,7 +41,10 @@ fn both_queries_are_asked_running_jobs_first() {
         let path = "GET /prom/api/v1/query?query=sum%28jobs%7Bstate%3D%22";
         assert_eq!(
             server.lines(),
-            [format!("{path}running%22%7D%29"), format!("{path}waiting%22%7D%29")]
+            [
+                format!("{path}running%22%7D%29"),
+                format!("{path}waiting%22%7D%29")
+            ]
         );
         assert_eq!(harvest.remarks.len(), 2, "{:?}", harvest.remarks);
     });
@@ -54,7 +57,10 @@ fn no_series_is_zero_only_where_that_was_said() {
         let url = &server.url;
         let unknown = spec(&format!("url = \"{url}\"\nquery = 'q'"));
         let said = read(&unknown).await.expect_err("unknown").to_string();
-        assert!(said.ends_with("q: no series (empty = \"zero\" if that means no jobs)"), "{said}");
+        assert!(
+            said.ends_with("q: no series (empty = \"zero\" if that means no jobs)"),
+            "{said}"
+        );
         let zero = spec(&format!("url = \"{url}\"\nquery = 'q'\nempty = 'zero'"));
         let harvest = read(&zero).await.expect("read");
         assert_eq!(harvest.demands[0].1, Ok(Demand::default()));
@@ -98,7 +104,11 @@ fn one_page_serves_all_groups() {
             group("query = 'odd'"),
         ];
         let queues: Vec<_> = groups.iter().map(|group| group.queue()).collect();
-        let harvest = groups[0].open(&Http::new()).read(&queues).await.expect("read");
+        let harvest = groups[0]
+            .open(&Http::new())
+            .read(&queues)
+            .await
+            .expect("read");
         assert_eq!(server.lines(), ["GET /metrics"]);
         let told: Vec<_> = harvest.demands.into_iter().map(|(_, told)| told).collect();
         let known = |at: usize| told[at].as_ref().map(|told| (told.waiting, told.running));
@@ -123,8 +133,14 @@ fn a_page_that_is_none_is_not_an_empty_one() {
 fn mistakes_are_told_before_anything_starts() {
     for (keys, expected) in [
         ("query = ' '", "query: is empty"),
-        ("query = 'sum(up)'\nformat = 'text'", "query = \"sum(up)\": "),
-        ("query = 'up'\nrunning_query = ''", "running_query: is empty"),
+        (
+            "query = 'sum(up)'\nformat = 'text'",
+            "query = \"sum(up)\": ",
+        ),
+        (
+            "query = 'up'\nrunning_query = ''",
+            "running_query: is empty",
+        ),
     ] {
         let keys = format!("url = 'https://p'\n{keys}");
         let said = spec(&keys).check().expect_err(&keys);

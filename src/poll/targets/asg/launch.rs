@@ -22,7 +22,10 @@ impl Asg {
     /// `HonorCooldown` is off: a cooldown is for policies that do not know what is on its way.
     pub(super) async fn set_desired(&self, place: &Place, order: &Order) -> Launched {
         let Ok(desired) = i32::try_from(order.desired) else {
-            return refused(TroubleKind::Other, "more instances than Auto Scaling can count");
+            return refused(
+                TroubleKind::Other,
+                "more instances than Auto Scaling can count",
+            );
         };
         self.count("SetDesiredCapacity");
         let call = self.client().await.set_desired_capacity();

@@ -203,7 +203,11 @@ mod tests {
         assert_eq!((read.supply.desired, read.supply.max), (2, Some(9)));
         let stages: Vec<_> = read.supply.members.iter().map(|one| one.stage).collect();
         assert_eq!(stages, [Stage::Up, Stage::Booting, Stage::Away]);
-        let zones: Vec<_> = read.zones.iter().map(|z| (z.name.as_str(), z.alive)).collect();
+        let zones: Vec<_> = read
+            .zones
+            .iter()
+            .map(|z| (z.name.as_str(), z.alive))
+            .collect();
         assert_eq!(zones, [("a", 2), ("b", 0)]);
         assert_eq!((read.supply.held, read.units), (None, None));
     }
@@ -216,10 +220,14 @@ mod tests {
                 .suspension_reason("User suspended at 2026-01-01T00:00:00Z")
                 .build()
         };
-        let held = |group: AutoScalingGroupBuilder| read(&group.build()).expect("sizes").supply.held;
+        let held =
+            |group: AutoScalingGroupBuilder| read(&group.build()).expect("sizes").supply.held;
         let launch = held(group().suspended_processes(process("Launch")));
         assert!(launch.is_some_and(|why| why.contains("User suspended")));
-        assert_eq!(held(group().suspended_processes(process("AZRebalance"))), None);
+        assert_eq!(
+            held(group().suspended_processes(process("AZRebalance"))),
+            None
+        );
         let deleted = held(group().status("Delete in progress"));
         assert!(deleted.is_some_and(|why| why.contains("Delete in progress")));
     }
@@ -239,7 +247,9 @@ mod tests {
         let vcpu = units(group().desired_capacity_type("vcpu"));
         assert!(vcpu.is_some_and(|why| why.contains("vcpu")));
         assert_eq!(units(group().desired_capacity_type("units")), None);
-        let heavy = Instance::builder().instance_id("i-1").weighted_capacity("4");
+        let heavy = Instance::builder()
+            .instance_id("i-1")
+            .weighted_capacity("4");
         assert!(units(group().instances(heavy.build())).is_some());
     }
 

@@ -104,15 +104,22 @@ fn is_refusal(code: &str) -> bool {
 /// What the status message of a scaling activity means. Its forms are "Could not launch Spot
 /// Instances. CODE - text", "CODE - text", and text alone.
 pub fn classify_activity(message: &str) -> TroubleKind {
-    let rest = ["Could not launch Spot Instances.", "Could not launch On-Demand Instances."]
-        .iter()
-        .find_map(|prefix| message.strip_prefix(prefix))
-        .unwrap_or(message)
-        .trim_start();
+    let rest = [
+        "Could not launch Spot Instances.",
+        "Could not launch On-Demand Instances.",
+    ]
+    .iter()
+    .find_map(|prefix| message.strip_prefix(prefix))
+    .unwrap_or(message)
+    .trim_start();
     let word = rest.split([' ', ':']).next().unwrap_or_default();
     let word = word.trim_end_matches('.');
     // "We", "Authentication": no code has lower-case letters alone after the first.
-    let humps = word.chars().skip(1).filter(char::is_ascii_uppercase).count();
+    let humps = word
+        .chars()
+        .skip(1)
+        .filter(char::is_ascii_uppercase)
+        .count();
     let is_code = humps > 0 && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '.');
     let known = ["Unsupported", "Throttling"];
     match is_code || known.contains(&word) {
@@ -175,28 +182,91 @@ mod tests {
     fn activities_are_told_apart_by_their_words() {
         use TroubleKind::{Capacity, Denied, Other, Quota};
         let table = [
-            (Capacity, "Could not launch Spot Instances. UnfulfillableCapacity - Unable to fulfill capacity due to your request configuration. Please adjust your request and try again. Launching EC2 instance failed."),
-            (Capacity, "Could not launch Spot Instances. InsufficientInstanceCapacity - There is no Spot capacity available that matches your request. Launching EC2 instance failed."),
-            (Capacity, "Could not launch On-Demand Instances. InsufficientInstanceCapacity - We currently do not have sufficient p3dn.24xlarge capacity in the Availability Zone you requested (us-west-2c). Our system will be working on provisioning additional capacity. Launching EC2 instance failed."),
-            (Capacity, "We currently do not have sufficient c5.large capacity in the Availability Zone you requested (us-east-1a). Our system will be working on provisioning additional capacity. You can currently get c5.large capacity by not specifying an Availability Zone in your request or choosing us-east-1b. Launching EC2 instance failed."),
-            (Capacity, "Could not launch Spot Instances. SpotMaxPriceTooLow - Your Spot request price of 0.01 is lower than the minimum required Spot request fulfillment price of 0.035. Launching EC2 instance failed."),
-            (Capacity, "The requested configuration is currently not supported. Please check the documentation for supported configurations. Launching EC2 instance failed."),
-            (Capacity, "Could not launch On-Demand Instances. Unsupported - Your requested instance type (m7i.large) is not supported in your requested Availability Zone (us-east-1e). Launching EC2 instance failed."),
-            (Quota, "Could not launch Spot Instances. MaxSpotInstanceCountExceeded - Max spot instance count exceeded. Launching EC2 instance failed."),
-            (Quota, "Could not launch Spot Instances. MaxSpotInstanceCountExceeded"),
-            (Quota, "Could not launch On-Demand Instances. VcpuLimitExceeded - You have requested more vCPU capacity than your current vCPU limit of 32 allows for the instance bucket that the specified instance type belongs to. Please visit http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit. Launching EC2 instance failed."),
-            (Quota, "You have requested more instances (7) than your current instance limit of 6 allows for the specified instance type. Please visit http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit. Launching EC2 instance failed."),
-            (Quota, "You've reached your quota for maximum Fleet Requests for this account. Launching EC2 instance failed."),
-            (Denied, "Could not launch On-Demand Instances. InvalidParameterCombination - The specified instance type is not eligible for Free Tier. Launching EC2 instance failed."),
-            (Denied, "Authentication Failure. Launching EC2 instance failed."),
-            (Denied, "The security group 'sg-0123456789abcdef0' does not exist. Launching EC2 instance failed."),
-            (Denied, "The key pair 'ci' does not exist. Launching EC2 instance failed."),
-            (Denied, "The image id '[ami-0123456789abcdef0]' does not exist. Launching EC2 instance failed."),
+            (
+                Capacity,
+                "Could not launch Spot Instances. UnfulfillableCapacity - Unable to fulfill capacity due to your request configuration. Please adjust your request and try again. Launching EC2 instance failed.",
+            ),
+            (
+                Capacity,
+                "Could not launch Spot Instances. InsufficientInstanceCapacity - There is no Spot capacity available that matches your request. Launching EC2 instance failed.",
+            ),
+            (
+                Capacity,
+                "Could not launch On-Demand Instances. InsufficientInstanceCapacity - We currently do not have sufficient p3dn.24xlarge capacity in the Availability Zone you requested (us-west-2c). Our system will be working on provisioning additional capacity. Launching EC2 instance failed.",
+            ),
+            (
+                Capacity,
+                "We currently do not have sufficient c5.large capacity in the Availability Zone you requested (us-east-1a). Our system will be working on provisioning additional capacity. You can currently get c5.large capacity by not specifying an Availability Zone in your request or choosing us-east-1b. Launching EC2 instance failed.",
+            ),
+            (
+                Capacity,
+                "Could not launch Spot Instances. SpotMaxPriceTooLow - Your Spot request price of 0.01 is lower than the minimum required Spot request fulfillment price of 0.035. Launching EC2 instance failed.",
+            ),
+            (
+                Capacity,
+                "The requested configuration is currently not supported. Please check the documentation for supported configurations. Launching EC2 instance failed.",
+            ),
+            (
+                Capacity,
+                "Could not launch On-Demand Instances. Unsupported - Your requested instance type (m7i.large) is not supported in your requested Availability Zone (us-east-1e). Launching EC2 instance failed.",
+            ),
+            (
+                Quota,
+                "Could not launch Spot Instances. MaxSpotInstanceCountExceeded - Max spot instance count exceeded. Launching EC2 instance failed.",
+            ),
+            (
+                Quota,
+                "Could not launch Spot Instances. MaxSpotInstanceCountExceeded",
+            ),
+            (
+                Quota,
+                "Could not launch On-Demand Instances. VcpuLimitExceeded - You have requested more vCPU capacity than your current vCPU limit of 32 allows for the instance bucket that the specified instance type belongs to. Please visit http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit. Launching EC2 instance failed.",
+            ),
+            (
+                Quota,
+                "You have requested more instances (7) than your current instance limit of 6 allows for the specified instance type. Please visit http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit. Launching EC2 instance failed.",
+            ),
+            (
+                Quota,
+                "You've reached your quota for maximum Fleet Requests for this account. Launching EC2 instance failed.",
+            ),
+            (
+                Denied,
+                "Could not launch On-Demand Instances. InvalidParameterCombination - The specified instance type is not eligible for Free Tier. Launching EC2 instance failed.",
+            ),
+            (
+                Denied,
+                "Authentication Failure. Launching EC2 instance failed.",
+            ),
+            (
+                Denied,
+                "The security group 'sg-0123456789abcdef0' does not exist. Launching EC2 instance failed.",
+            ),
+            (
+                Denied,
+                "The key pair 'ci' does not exist. Launching EC2 instance failed.",
+            ),
+            (
+                Denied,
+                "The image id '[ami-0123456789abcdef0]' does not exist. Launching EC2 instance failed.",
+            ),
             (Denied, "Client.InternalError: Client error on launch"),
-            (Denied, "Could not launch Spot Instances. AuthFailure.ServiceLinkedRoleCreationNotPermitted - The provided credentials do not have permission to create the service-linked role for EC2 Spot Instances. Launching EC2 instance failed."),
-            (Denied, "Access denied when attempting to assume role arn:aws:iam::123456789012:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling. Validating load balancer configuration failed."),
-            (Denied, "You are not subscribed to this service. Please see https://aws.amazon.com/. Launching EC2 instance failed."),
-            (Other, "Instance failed to complete user's Lifecycle Action: Lifecycle Action with token 2b0f was abandoned: Heartbeat Timeout"),
+            (
+                Denied,
+                "Could not launch Spot Instances. AuthFailure.ServiceLinkedRoleCreationNotPermitted - The provided credentials do not have permission to create the service-linked role for EC2 Spot Instances. Launching EC2 instance failed.",
+            ),
+            (
+                Denied,
+                "Access denied when attempting to assume role arn:aws:iam::123456789012:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling. Validating load balancer configuration failed.",
+            ),
+            (
+                Denied,
+                "You are not subscribed to this service. Please see https://aws.amazon.com/. Launching EC2 instance failed.",
+            ),
+            (
+                Other,
+                "Instance failed to complete user's Lifecycle Action: Lifecycle Action with token 2b0f was abandoned: Heartbeat Timeout",
+            ),
             (Other, "Internal error. Launching EC2 instance failed."),
             (Other, ""),
         ];
@@ -223,8 +293,18 @@ mod tests {
             (400, "ScalingActivityInProgress", "cooling down", Conflict),
             (400, "IdempotentParameterMismatchError", "", Conflict),
             (400, "ValidationError", above, Conflict),
-            (400, "ValidationError", "AutoScalingGroup name not found - null", Conflict),
-            (400, "ValidationError", "The launch template does not exist", Other),
+            (
+                400,
+                "ValidationError",
+                "AutoScalingGroup name not found - null",
+                Conflict,
+            ),
+            (
+                400,
+                "ValidationError",
+                "The launch template does not exist",
+                Other,
+            ),
             (403, "AccessDenied", "User: x is not authorized", Denied),
             (400, "InsufficientInstanceCapacity", "", Capacity),
         ];

@@ -175,7 +175,11 @@ impl GroupLock {
         let mut slots = Vec::new();
         for entry in std::fs::read_dir(&self.dir)? {
             let entry = entry?;
-            if let Some(number) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+            if let Some(number) = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok())
+            {
                 slots.push((number, entry.path()));
             }
         }
@@ -202,7 +206,10 @@ impl Slot {
             generation: self.generation(),
             token: token.to_owned(),
         };
-        let (new, path) = (self.dir.join("instance.new"), self.dir.join("instance.json"));
+        let (new, path) = (
+            self.dir.join("instance.new"),
+            self.dir.join("instance.json"),
+        );
         std::fs::write(&new, serde_json::to_vec(&record)?)?;
         std::fs::rename(new, path)
     }

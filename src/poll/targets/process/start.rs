@@ -100,14 +100,20 @@ fn dress(
         .args(["run", "--config=/dev/null", "--retire=exit"])
         .arg(option("state-dir", &dir.join("state")))
         .arg(option("socket", &dir.join("socket")))
-        .args(flags(&spec.run)?.iter().filter(|flag| *flag != "--retire=exit"))
+        .args(
+            flags(&spec.run)?
+                .iter()
+                .filter(|flag| *flag != "--retire=exit"),
+        )
         .arg("--");
     for word in &spec.command {
         let word = word.replace("{slot}", &slot.to_string());
         command.arg(word.replace("{instance}", member.as_str()));
     }
     command.env_clear();
-    let passed = PASSED.into_iter().chain(spec.pass_env.iter().map(String::as_str));
+    let passed = PASSED
+        .into_iter()
+        .chain(spec.pass_env.iter().map(String::as_str));
     for name in passed {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);

@@ -58,7 +58,10 @@ impl Bed {
     /// Once it runs.
     async fn end(&self, group: &Group, number: u32) {
         let alive = self.dir.path().join(format!("alive-{number}"));
-        eventually("the instance runs", async || std::fs::remove_file(&alive).is_ok()).await;
+        eventually("the instance runs", async || {
+            std::fs::remove_file(&alive).is_ok()
+        })
+        .await;
         let name = format!("g-{number}-");
         let gone = async || !names(group).await.iter().any(|it| it.starts_with(&name));
         eventually("the instance is gone", gone).await;
@@ -130,7 +133,10 @@ async fn an_order_fills_the_first_free_slots() {
     let group = bed.group("");
     assert_eq!(names(&group).await, [""; 0]);
     assert!(!group.dir.path().exists(), "who only looks makes nothing");
-    assert_eq!(group.launch(&order(2, 2, "a")).await, accepted(&["g-1-1", "g-2-1"]));
+    assert_eq!(
+        group.launch(&order(2, 2, "a")).await,
+        accepted(&["g-1-1", "g-2-1"])
+    );
     assert_eq!(group.launch(&order(1, 3, "b")).await, accepted(&["g-3-1"]));
     bed.end(&group, 2).await;
     assert_eq!(group.launch(&order(1, 3, "c")).await, accepted(&["g-2-2"]));
@@ -202,7 +208,8 @@ async fn an_instance_has_its_own_session_log_and_directory_and_none_of_our_secre
     let tell = "#!/bin/sh\nfor alive; do :; done\necho \"$*\"; env; pwd; cut -d' ' -f6 /proc/$$/stat; \
                 echo $$; ls -l /proc/$$/fd; : > \"$alive\"\n";
     std::fs::write(script, tell).expect("written");
-    let group = bed.group("pass_env = ['CARGO_PKG_NAME']\nrun = { max_jobs = 3, detach_early = true }");
+    let group =
+        bed.group("pass_env = ['CARGO_PKG_NAME']\nrun = { max_jobs = 3, detach_early = true }");
     group.launch(&order(1, 1, "a")).await;
     let alive = bed.dir.path().join("alive-1");
     eventually("it told all", async || alive.exists()).await;
@@ -220,7 +227,9 @@ async fn an_instance_has_its_own_session_log_and_directory_and_none_of_our_secre
     );
     assert!(log.contains("CARGO_PKG_NAME=clockout"), "{log}");
     assert!(!log.contains("CARGO_MANIFEST_DIR"), "{log}");
-    let at = lines.iter().position(|line| *line == format!("{place}/work"));
+    let at = lines
+        .iter()
+        .position(|line| *line == format!("{place}/work"));
     let at = at.expect("its working directory");
     assert_eq!(lines[at + 1], lines[at + 2], "it leads its session");
     // Whoever runs the tests may leave descriptors to their children; of ours there are three.
@@ -232,7 +241,11 @@ async fn an_instance_has_its_own_session_log_and_directory_and_none_of_our_secre
 #[test]
 fn what_a_person_wrote_is_checked() {
     let bed = Bed::new();
-    assert_eq!(bed.spec("run = { idle_timeout = '5m', max_jobs = 2 }").check(), Ok(()));
+    assert_eq!(
+        bed.spec("run = { idle_timeout = '5m', max_jobs = 2 }")
+            .check(),
+        Ok(())
+    );
     for (more, expected) in [
         ("run = { state_dir = '/x' }", "run.state_dir"),
         ("run = { retire = 'poweroff' }", "can only 'exit'"),
