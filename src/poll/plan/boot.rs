@@ -15,8 +15,9 @@ const REMEMBERED: usize = 32;
 const TRUSTED: usize = 5;
 /// A listing is not believed the first time that it lacks an instance: reads lie.
 const MISSES: u8 = 2;
-/// How long after it is up an instance's agent may take to ask for its first job.
-const SETTLE: Duration = Duration::from_secs(60);
+/// How long an agent may take to ask for its first job once its instance is up, or may be gone
+/// between two jobs.
+pub const SETTLE: Duration = Duration::from_secs(60);
 
 /// One instance.
 #[derive(Debug, Clone)]
@@ -29,8 +30,8 @@ struct Seen {
     found_up: bool,
     /// When it was seen up.
     up: Option<Instant>,
-    /// Its agent is connected, by the last names that were told.
-    registered: bool,
+    /// When its agent was last seen connected.
+    registered: Option<Instant>,
     /// It has done what counts as booted: up, or registered where names tell.
     booted: bool,
     /// Its failure to boot was told.
@@ -54,7 +55,7 @@ pub enum Boot {
 pub struct Tally {
     /// On the way, or up without its agent where names tell; within the deadline.
     pub booting: u32,
-    /// Past the deadline without being up, or without its agent where names tell.
+    /// Past the deadline without being up, or its agent gone for a while where names tell.
     pub stale: u32,
     /// Up.
     pub up: u32,
@@ -127,7 +128,7 @@ impl Boots {
                 found: before.is_none(),
                 found_up: before.is_none() && stage == Stage::Up,
                 up: None,
-                registered: false,
+                registered: None,
                 booted: stage == Stage::Away || (before.is_none() && stage == Stage::Up),
                 failed: false,
                 missing: 0,
@@ -178,10 +179,10 @@ impl Boots {
         let mut told = Vec::new();
         let mut took = Vec::new();
         for (member, seen) in &mut self.seen {
-            seen.registered = seen.missing == 0 && names.have(member.as_str());
-            if !seen.registered {
+            if seen.missing > 0 || !names.have(member.as_str()) {
                 continue;
             }
+            seen.registered = Some(now);
             if !self.named {
                 // Until now "up" was taken for booted, which is sooner.
                 self.named = true;
@@ -223,6 +224,8 @@ impl Boots {
     pub fn tally(&self, now: Instant, told: bool) -> Tally {
         let deadline = self.deadline();
         let settle = SETTLE.min(self.bounds.least);
+        // Agents that take one job each are gone for a moment between two.
+        let registered = |seen: &Seen| seen.registered.is_some_and(|at| now.since(at) < SETTLE);
         let by_name = told && self.named;
         let mut tally = Tally::default();
         for seen in self.seen.values().filter(|seen| seen.missing == 0) {
@@ -230,7 +233,7 @@ impl Boots {
             let up = match seen.stage {
                 Stage::Away => continue,
                 Stage::Booting => false,
-                Stage::Up => !by_name || seen.registered,
+                Stage::Up => !by_name || registered(seen),
             };
             match (up, past) {
                 (false, false) => tally.booting += 1,
@@ -397,8 +400,13 @@ mod tests {
         assert_eq!((tally.up, tally.booting, tally.stale), (2, 3, 0));
         // Without names nothing is held against an instance.
         assert_eq!(boots.tally(at(120), false).up, 5);
+        boots.register(at(610), &Names::new(&agents));
         let tally = boots.tally(at(611), true);
         assert_eq!((tally.up, tally.booting, tally.stale), (2, 0, 3));
+        // Gone for a moment is not gone.
+        let tally = boots.tally(at(669), true);
+        assert_eq!((tally.up, tally.stale), (2, 3));
+        assert_eq!(boots.tally(at(670), true).stale, 5);
         // They had been taken for booted before names told otherwise, so that no one is accused.
         assert_eq!(boots.register(at(611), &Names::new(&agents)), []);
     }

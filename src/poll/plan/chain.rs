@@ -1,9 +1,11 @@
 //! A queue and the groups that serve it: a group, its fallback, that one's fallback.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::lifecycle::Instant;
 
+use super::boot::SETTLE;
 use super::event::Report;
 use super::words::{Demand, GroupId, Queue, SourceId};
 
@@ -61,6 +63,8 @@ pub struct Chain {
     pub wanted: Option<Instant>,
     /// The budget refused instances for jobs that have waited since then.
     pub starved: Option<Starved>,
+    /// How many agents were connected lately, and when.
+    agents: VecDeque<(Instant, u32)>,
     /// Since when jobs wait beside free instances; `None` inside: it was told.
     idle: Option<Option<Instant>>,
 }
@@ -90,6 +94,7 @@ impl Chain {
             settled: false,
             wanted: None,
             starved: None,
+            agents: VecDeque::new(),
             idle: None,
         }
     }
@@ -115,6 +120,11 @@ impl Chain {
             running: demand.running,
             oldest: demand.oldest,
         });
+        match demand.agents {
+            Some(agents) => self.agents.push_back((now, agents)),
+            None => self.agents.clear(),
+        }
+        self.agents.retain(|(at, _)| now.since(*at) < SETTLE);
         let round = Round {
             demand,
             asked,
@@ -126,6 +136,12 @@ impl Chain {
             Some(ref current) if current.describing => self.newer = Some(round),
             _ => self.round = Some(round),
         }
+    }
+
+    /// How many agents are connected: the most of the last minute, because agents that take one
+    /// job each are gone for a moment between two. `None`: the source does not tell.
+    pub fn connected(&self) -> Option<u32> {
+        self.agents.iter().map(|(_, agents)| *agents).max()
     }
 
     /// Nothing is known of the queue. That is not "nothing waits".
@@ -224,6 +240,24 @@ mod tests {
             chain.round.as_ref().map(|round| round.demand.waiting),
             Some(4)
         );
+    }
+
+    #[test]
+    fn agents_that_are_gone_for_a_moment_are_connected() {
+        let mut chain = Chain::new(SourceId::new("s"), Queue::new("q"));
+        let mut connected = |now, agents| {
+            let demand = Demand {
+                agents,
+                ..Demand::default()
+            };
+            chain.tell(at(now), at(now), demand);
+            chain.connected()
+        };
+        assert_eq!(connected(0, Some(3)), Some(3));
+        assert_eq!(connected(10, Some(1)), Some(3));
+        assert_eq!(connected(59, Some(2)), Some(3));
+        assert_eq!(connected(60, Some(1)), Some(2));
+        assert_eq!(connected(70, None), None);
     }
 
     #[test]

@@ -29,7 +29,7 @@ impl Planner {
         let named = demand.names.is_some();
         let count = |&index: &usize| self.groups[index].count(now, named);
         let mut counts: Vec<Count> = chain.groups.iter().map(count).collect();
-        if let Some(agents) = demand.agents {
+        if let Some(agents) = chain.connected() {
             let mature = counts
                 .iter()
                 .fold(0u32, |sum, count| sum.saturating_add(count.tally.mature));

@@ -356,7 +356,7 @@ proptest! {
     #[test]
     fn whatever_happens_the_promises_hold_and_the_same_life_has_the_same_deeds(
         settings in settings(),
-        steps in vec(step(), 0..250),
+        steps in vec(step(), 0..150),
     ) {
         let first = live(&settings, &steps);
         prop_assert_eq!(first, live(&settings, &steps));

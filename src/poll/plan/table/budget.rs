@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::poll::plan::testing::{Bench, group, jobs, settings, up};
-use crate::poll::plan::{Demand, GroupId, Settings, SourceId, Why};
+use crate::poll::plan::{Action, Demand, Event, GroupId, Harvest, Queue, Settings, SourceId, Why};
 
 fn limited(max: u32, ids: &[&str]) -> Settings {
     let mut settings = settings(ids.iter().map(|id| group(id, &format!("q-{id}"))));
@@ -82,4 +82,42 @@ fn what_becomes_free_is_kept_for_the_older_job_of_another_source() {
     assert_eq!(bench.launches(), [("b".into(), 2)]);
     assert_eq!(bench.launches(), []);
     assert_eq!(bench.decision("a").why, Why::Budget);
+}
+
+#[test]
+fn an_order_that_is_not_answered_counts() {
+    let mut settings = limited(5, &["a", "b"]);
+    let queue = settings.groups[1].queue.as_mut().expect("it has one");
+    queue.0 = SourceId::new("other");
+    let mut bench = Bench::new(settings);
+    let now = bench.now.after(Duration::from_secs(1));
+    let supply = |id: &str| Event::Supply {
+        asked: now,
+        told: vec![(GroupId::new(id), Ok(up(0)))],
+    };
+    let demand = |source: &str, queue: &str| Event::Demand {
+        source: SourceId::new(source),
+        asked: now,
+        told: Ok(Harvest {
+            demands: vec![(Queue::new(queue), Ok(jobs(4, 0)))],
+            ..Harvest::default()
+        }),
+    };
+    let mut launched = Vec::new();
+    for event in [
+        Event::Tick,
+        supply("a"),
+        supply("b"),
+        demand("ci", "q-a"),
+        demand("other", "q-b"),
+        supply("a"),
+        supply("b"),
+    ] {
+        for action in bench.planner.handle(now, event) {
+            if let Action::Launch(order) = action {
+                launched.push((order.group.as_str().to_owned(), order.count.get()));
+            }
+        }
+    }
+    assert_eq!(launched, [("a".to_owned(), 4), ("b".to_owned(), 1)]);
 }
