@@ -40,6 +40,69 @@ struct Seen {
     missing: u8,
 }
 
+impl Seen {
+    /// `before`: the read before the one that lists it first.
+    fn new(now: Instant, stage: Stage, before: Option<Instant>) -> Seen {
+        let found = before.is_none();
+        Seen {
+            first: match (stage, before) {
+                // It came up between two reads: it took at most the time between them.
+                (Stage::Up, Some(before)) => before,
+                _ => now,
+            },
+            stage,
+            found,
+            found_up: found && stage == Stage::Up,
+            up: None,
+            registered: None,
+            booted: stage == Stage::Away || (found && stage == Stage::Up),
+            failed: false,
+            missing: 0,
+        }
+    }
+
+    /// It is listed in this stage now.
+    fn turn(&mut self, now: Instant, stage: Stage) {
+        if self.stage == Stage::Away && stage != Stage::Away {
+            // Out of the warm pool or back from standby: its time begins.
+            self.first = now;
+            self.booted &= stage != Stage::Booting;
+        }
+        self.stage = stage;
+    }
+
+    /// Whether this is the moment at which it has booted. Where names tell, `up` is not enough.
+    fn comes_up(&mut self, now: Instant, named: bool) -> bool {
+        if self.stage != Stage::Up || self.up.is_some() {
+            return false;
+        }
+        self.up = Some(now);
+        let comes = !self.booted && !named;
+        self.booted |= comes;
+        comes
+    }
+
+    /// How long it took, if its beginning was seen.
+    fn took(&self, now: Instant) -> Option<Duration> {
+        (!self.found).then(|| now.since(self.first))
+    }
+
+    /// Told once: it is still on its way, and should not be.
+    fn is_late(&mut self, now: Instant, deadline: Duration) -> bool {
+        let late = self.stage == Stage::Booting && now.since(self.first) > deadline && !self.failed;
+        self.failed |= late;
+        late
+    }
+
+    /// Told once: it ends without ever having been up.
+    fn gives_up(&mut self) -> bool {
+        let gives_up =
+            self.stage == Stage::Away && self.up.is_none() && !self.booted && !self.failed;
+        self.failed |= gives_up;
+        gives_up
+    }
+}
+
 /// What a read, or the names of agents, made of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Boot {
@@ -77,6 +140,8 @@ pub struct Boots {
     seen: BTreeMap<Member, Seen>,
     /// First seen to booted, the last first.
     took: VecDeque<Duration>,
+    /// What follows from them.
+    deadline: Duration,
     /// An instance's id was in an agent's name, so names tell which instances are registered.
     named: bool,
     last_read: Option<Instant>,
@@ -90,6 +155,7 @@ impl Boots {
             bounds,
             seen: BTreeMap::new(),
             took: VecDeque::new(),
+            deadline: bounds.most,
             named: false,
             last_read: None,
             flight: VecDeque::new(),
@@ -98,6 +164,7 @@ impl Boots {
 
     pub fn set_bounds(&mut self, bounds: BootBounds) {
         self.bounds = bounds;
+        self.deadline = self.learned();
     }
 
     /// Ids of all that are listed, whatever their stage.
@@ -112,49 +179,30 @@ impl Boots {
     pub fn read(&mut self, now: Instant, listed: Vec<Listed>) -> Vec<Boot> {
         let mut told = Vec::new();
         let before = self.last_read.replace(now);
-        let deadline = self.deadline();
+        let deadline = self.deadline;
         for seen in self.seen.values_mut() {
             seen.missing = seen.missing.saturating_add(1);
         }
         let mut took = Vec::new();
         for Listed { member, stage } in listed {
-            let seen = self.seen.entry(member.clone()).or_insert_with(|| Seen {
-                first: match (stage, before) {
-                    // It came up between two reads: it took at most the time between them.
-                    (Stage::Up, Some(before)) => before,
-                    _ => now,
-                },
-                stage,
-                found: before.is_none(),
-                found_up: before.is_none() && stage == Stage::Up,
-                up: None,
-                registered: None,
-                booted: stage == Stage::Away || (before.is_none() && stage == Stage::Up),
-                failed: false,
-                missing: 0,
-            });
+            let Some(seen) = self.seen.get_mut(&member) else {
+                let mut seen = Seen::new(now, stage, before);
+                if seen.comes_up(now, self.named) {
+                    took.extend(seen.took(now));
+                    told.push(Boot::Done);
+                }
+                self.seen.insert(member, seen);
+                continue;
+            };
             seen.missing = 0;
-            seen.stage = stage;
-            match stage {
-                Stage::Up if seen.up.is_none() => {
-                    seen.up = Some(now);
-                    if !seen.booted && !self.named {
-                        seen.booted = true;
-                        if !seen.found {
-                            took.push(now.since(seen.first));
-                        }
-                        told.push(Boot::Done);
-                    }
-                }
-                Stage::Booting if now.since(seen.first) > deadline && !seen.failed => {
-                    seen.failed = true;
-                    told.push(Boot::Late(member));
-                }
-                Stage::Away if seen.up.is_none() && !seen.booted && !seen.failed => {
-                    seen.failed = true;
-                    told.push(Boot::Vanished(member));
-                }
-                Stage::Booting | Stage::Up | Stage::Away => {}
+            seen.turn(now, stage);
+            if seen.comes_up(now, self.named) {
+                took.extend(seen.took(now));
+                told.push(Boot::Done);
+            } else if seen.is_late(now, deadline) {
+                told.push(Boot::Late(member));
+            } else if seen.gives_up() {
+                told.push(Boot::Vanished(member));
             }
         }
         for took in took {
@@ -187,12 +235,11 @@ impl Boots {
                 // Until now "up" was taken for booted, which is sooner.
                 self.named = true;
                 self.took.clear();
+                self.deadline = self.bounds.most;
             }
             if !seen.booted {
                 seen.booted = true;
-                if !seen.found {
-                    took.push(now.since(seen.first));
-                }
+                took.extend(seen.took(now));
                 told.push(Boot::Done);
             }
         }
@@ -200,7 +247,7 @@ impl Boots {
             self.remember(took);
         }
         if self.named {
-            let deadline = self.deadline();
+            let deadline = self.deadline;
             for (member, seen) in &mut self.seen {
                 let late = seen.stage == Stage::Up
                     && !seen.booted
@@ -218,11 +265,12 @@ impl Boots {
     fn remember(&mut self, took: Duration) {
         self.took.push_front(took);
         self.took.truncate(REMEMBERED);
+        self.deadline = self.learned();
     }
 
     /// How the instances count. `told`: the names of agents are known.
     pub fn tally(&self, now: Instant, told: bool) -> Tally {
-        let deadline = self.deadline();
+        let deadline = self.deadline;
         let settle = SETTLE.min(self.bounds.least);
         // Agents that take one job each are gone for a moment between two.
         let registered = |seen: &Seen| seen.registered.is_some_and(|at| now.since(at) < SETTLE);
@@ -281,6 +329,10 @@ impl Boots {
 
     /// How long an instance may take to boot.
     pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    fn learned(&self) -> Duration {
         if self.took.len() < TRUSTED {
             return self.bounds.most;
         }
@@ -389,6 +441,19 @@ mod tests {
         assert_eq!(told, [Boot::Vanished(Member::new("x"))]);
         boots.read(at(220), Vec::new());
         assert_eq!(boots.read(at(230), Vec::new()), []);
+    }
+
+    #[test]
+    fn the_time_of_an_instance_begins_when_it_leaves_the_warm_pool() {
+        let mut boots = learned();
+        boots.read(at(200), list(&[("w", Stage::Away)]));
+        assert_eq!(boots.read(at(5000), list(&[("w", Stage::Booting)])), []);
+        assert_eq!(boots.tally(at(5000), false).booting, 1);
+        assert_eq!(
+            boots.read(at(5020), list(&[("w", Stage::Up)])),
+            [Boot::Done]
+        );
+        assert_eq!(boots.took.front(), Some(&Duration::from_secs(20)));
     }
 
     #[test]

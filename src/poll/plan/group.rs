@@ -277,7 +277,7 @@ impl Group {
     /// `named`: the names of the connected agents are known.
     pub fn count(&self, now: Instant, named: bool) -> Count {
         let tally = self.boots.tally(now, named);
-        let desired = self.desired(now);
+        let desired = self.desired();
         let flight = desired.saturating_sub(tally.listed());
         let lost = self.boots.overdue(now, self.boots.deadline()).min(flight);
         let phantom = if self.breaker.provider_fails() {
@@ -295,10 +295,10 @@ impl Group {
         }
     }
 
-    /// The desired capacity, with what was ordered so recently that a read may not show it.
-    fn desired(&self, now: Instant) -> u32 {
+    /// The desired capacity, with what was ordered and reads may not show yet.
+    fn desired(&self) -> u32 {
         let read = self.read.as_ref().map_or(0, |read| read.desired);
-        self.orders.desired(now, read, || self.shown())
+        self.orders.desired(read, || self.shown())
     }
 
     fn shown(&self) -> Shown {
@@ -348,7 +348,7 @@ impl Group {
     /// What it has, may have got, or is about to get.
     pub fn claims(&self, now: Instant) -> u64 {
         let count = self.count(now, false);
-        let occupied = count.occupied().max(self.orders.claimed(now));
+        let occupied = count.occupied().max(self.orders.claimed());
         let open = self.orders.open.as_ref();
         let ordered = open.map_or(0, |order| order.count.get());
         u64::from(occupied) + u64::from(ordered)
@@ -359,9 +359,7 @@ impl Group {
     pub fn order(&mut self, now: Instant, launch: NonZeroU32, count: &Count) -> Option<Order> {
         let shown = self.shown();
         let occupied = count.occupied();
-        let order = self
-            .orders
-            .make(now, &self.settings, launch, occupied, shown)?;
+        let order = self.orders.make(&self.settings, launch, occupied, shown)?;
         self.breaker.launched(now);
         self.totals.decisions += 1;
         Some(order)

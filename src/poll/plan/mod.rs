@@ -44,6 +44,7 @@ mod token;
 mod view;
 mod words;
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -87,8 +88,8 @@ pub struct Planner {
     backends: Vec<Backend>,
     group_of: BTreeMap<GroupId, usize>,
     source_of: BTreeMap<SourceId, usize>,
-    /// What counts against `max_instances`, for the view; `None`: nobody knows.
-    used: Option<u64>,
+    /// What counts against `max_instances`, for the view: counted when somebody looks.
+    used: OnceCell<Option<u64>>,
     /// Since 1970 at the time zero of [`Instant`]: only for tokens.
     epoch: Duration,
 }
@@ -135,7 +136,7 @@ impl Planner {
             backends: Vec::new(),
             group_of: BTreeMap::new(),
             source_of: BTreeMap::new(),
-            used: None,
+            used: OnceCell::new(),
             epoch: wall.saturating_sub(now.0),
         };
         planner.load(now, settings);
@@ -145,8 +146,8 @@ impl Planner {
     /// Takes one event; tells what to do, in order.
     pub fn handle(&mut self, now: Instant, event: Event) -> Vec<Action> {
         self.now = now;
+        self.used = OnceCell::new();
         let mut work = Work::default();
-        let counts = !matches!(event, Event::Demand { .. } | Event::Tick | Event::Leader(_));
         match event {
             Event::Demand {
                 source,
@@ -168,9 +169,6 @@ impl Planner {
         self.progress(now, &mut work);
         self.fetch(now, &mut work);
         self.sweep(now, &mut work);
-        if counts && self.max_instances.is_some() {
-            self.used = self.used(now);
-        }
         work.actions
     }
 

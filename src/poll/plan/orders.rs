@@ -58,36 +58,38 @@ impl Orders {
         self.answered
     }
 
-    /// A read showed this desired capacity. If it shows the order, reads are believed again.
+    /// A read showed this desired capacity. It is believed from now on if it shows the order, or
+    /// was asked for so long after it that it cannot lag. Until then the order stands, however
+    /// long no read succeeds.
     pub fn read(&mut self, wall: Duration, asked: Instant, desired: u32) {
-        let shown = |written: &mut Written| desired >= written.desired && asked >= self.answered;
-        if let Some(written) = self.written.take_if(shown)
-            && written.doubt.is_some()
-        {
+        let Some(ref written) = self.written else {
+            return;
+        };
+        let shows = desired >= written.desired && asked >= self.answered;
+        if shows && written.doubt.is_some() {
+            // It was taken after all.
             self.epoch = self.epoch.next(wall);
+        }
+        if shows || asked >= written.at.after(LAG) {
+            self.written = None;
         }
     }
 
-    /// The desired capacity: what a read showed, or what was ordered so recently that the read
-    /// may not show it. An order that may be repeated as it was does not count: it would be in
+    /// The desired capacity: what a read showed, or what was ordered and the read may not
+    /// show yet. An order that may be repeated as it was does not count: it would be in
     /// its own way.
-    pub fn desired(&self, now: Instant, read: u32, shown: impl Fn() -> Shown) -> u32 {
-        match self.recent(now) {
-            Some(written) if written.doubt.is_none_or(|view| view != shown()) => {
+    pub fn desired(&self, read: u32, shown: impl Fn() -> Shown) -> u32 {
+        match self.written {
+            Some(ref written) if written.doubt.is_none_or(|view| view != shown()) => {
                 read.max(written.desired)
             }
             _ => read,
         }
     }
 
-    /// The most that may have been asked for.
-    pub fn claimed(&self, now: Instant) -> u32 {
-        self.recent(now).map_or(0, |written| written.desired)
-    }
-
-    fn recent(&self, now: Instant) -> Option<&Written> {
-        let written = self.written.as_ref()?;
-        (now.since(written.at) < LAG).then_some(written)
+    /// The most that may have been asked for, beyond what reads show.
+    pub fn claimed(&self) -> u32 {
+        self.written.as_ref().map_or(0, |written| written.desired)
     }
 
     /// The order for `launch` more than `occupied`, to be sent now. One that is in doubt is
@@ -95,14 +97,14 @@ impl Orders {
     /// smaller one.
     pub fn make(
         &mut self,
-        now: Instant,
         settings: &GroupSettings,
         launch: NonZeroU32,
         occupied: u32,
         shown: Shown,
     ) -> Option<Order> {
         let doubt = self
-            .recent(now)
+            .written
+            .as_ref()
             .filter(|written| written.doubt == Some(shown));
         let order = match doubt {
             Some(written) if launch < written.order.count => return None,

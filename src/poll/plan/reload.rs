@@ -18,7 +18,6 @@ impl Planner {
         self.load_backends(now);
         self.load_chains();
         self.load_sources(now, &settings.one_by_one);
-        self.used = self.used(now);
     }
 
     /// Of two groups with the same name the first counts.

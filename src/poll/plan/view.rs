@@ -74,10 +74,9 @@ impl Planner {
         })
     }
 
-    /// What counts against `max_instances`; `None`: a group counts that nobody knows the size of,
-    /// or there is no such maximum.
+    /// What counts against `max_instances`; `None`: a group counts that nobody knows the size of.
     pub fn used_instances(&self) -> Option<u64> {
-        self.used
+        *self.used.get_or_init(|| self.used(self.now))
     }
 
     fn most(&self, group: &Group, supply: Option<SupplyView>) -> Option<u32> {
@@ -86,9 +85,8 @@ impl Planner {
             return max;
         };
         let has = supply.map_or(0, |supply| supply.desired.max(supply.alive));
-        let left = self
-            .used
-            .map_or(0, |used| u64::from(budget).saturating_sub(used));
+        let used = self.used_instances();
+        let left = used.map_or(0, |used| u64::from(budget).saturating_sub(used));
         let left = u32::try_from(left).unwrap_or(u32::MAX).saturating_add(has);
         Some(max.map_or(left, |max| max.min(left)))
     }

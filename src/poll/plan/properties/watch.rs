@@ -14,8 +14,6 @@ struct Known {
     desired: u32,
     alive: u32,
     max: Option<u32>,
-    /// The last read went well.
-    good: bool,
 }
 
 /// Stands around a planner.
@@ -144,16 +142,12 @@ impl Watch {
                         desired: supply.desired,
                         alive: u32::try_from(alive).expect("a test has few"),
                         max: supply.max,
-                        good: true,
                     };
                     self.known.insert(group.clone(), known);
                 }
             }
-            Err(_) => {
-                if let Some(known) = self.known.get_mut(group) {
-                    known.good = false;
-                }
-            }
+            // What was read well before is still known.
+            Err(_) => {}
         }
     }
 
@@ -234,7 +228,7 @@ impl Watch {
         // Only with both readings, supply after demand, and neither old.
         let told = self.told.get(&chain[0]).map_or(&[][..], Vec::as_slice);
         let asked = chain.iter().map(|group| {
-            let known = self.known.get(group).filter(|known| known.good);
+            let known = self.known.get(group);
             known.expect("a group of the chain was not read").asked
         });
         let asked = asked.min().expect("a chain has a group");

@@ -121,3 +121,17 @@ fn an_order_that_is_not_answered_counts() {
     }
     assert_eq!(launched, [("a".to_owned(), 4), ("b".to_owned(), 1)]);
 }
+
+#[test]
+fn an_order_counts_until_a_read_can_show_it_however_long_reads_fail() {
+    let mut bench = Bench::new(limited(4, &["a", "b"]));
+    bench.queue("q-a", jobs(4, 0));
+    bench.queue("q-b", jobs(0, 0));
+    assert_eq!(bench.launches(), [("a".into(), 4)]);
+    bench
+        .groups
+        .insert(GroupId::new("a"), Err("throttled".into()));
+    bench.queue("q-b", jobs(1, 0));
+    let more: Vec<_> = (0..12).flat_map(|_| bench.launches()).collect();
+    assert_eq!(more, []);
+}
