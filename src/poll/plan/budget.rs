@@ -15,14 +15,15 @@ pub struct Budget {
 ///
 /// A group that was never read counts with its maximum: it may be full.
 pub fn used<'a>(groups: impl Iterator<Item = &'a Group>, now: Instant) -> Option<u64> {
-    groups.fold(Some(0u64), |sum, group| {
-        let claims = if group.known() {
-            Some(group.claims(now))
-        } else {
-            group.settings.max.map(u64::from)
-        };
-        Some(sum? + claims?)
-    })
+    groups
+        .map(|group| {
+            if group.known() {
+                Some(group.claims(now))
+            } else {
+                group.settings.max.map(u64::from)
+            }
+        })
+        .sum()
 }
 
 impl Budget {

@@ -256,7 +256,7 @@ impl Bench {
 
     pub fn reports(&self) -> Vec<&Report> {
         let report = |action| match action {
-            &Action::Report(ref report) => Some(report),
+            Action::Report(report) => Some(report),
             _ => None,
         };
         self.log.iter().filter_map(report).collect()

@@ -36,7 +36,6 @@ fn pause() -> impl Strategy<Value = Duration> {
 }
 
 /// What a server may say, or a person write.
-
 fn seconds() -> impl Strategy<Value = Duration> {
     prop_oneof![
         8 => (0..70u64).prop_map(Duration::from_secs),

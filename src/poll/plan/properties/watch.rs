@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::lifecycle::Instant;
 use crate::poll::plan::{
-    Action, Demand, Event, GroupId, Launched, Order, Planner, Settings, SourceId, Stage, Supply,
+    Action, Demand, Event, GroupId, Launched, Order, Planner, Queue, Settings, SourceId, Stage,
+    Supply,
 };
 
 #[derive(Debug, Clone)]
@@ -80,20 +81,16 @@ impl Watch {
         match event {
             Event::Demand { source, told, .. } => {
                 self.fetching.remove(source);
-                let of_queue = |wanted: &crate::poll::plan::Queue| -> Option<&Demand> {
-                    let demands = &told.as_ref().ok()?.demands;
-                    let (_, demand) = demands.iter().rfind(|(queue, _)| queue == wanted)?;
-                    demand.as_ref().ok()
-                };
+                // Only those that were asked for are lost; fewer promises are checked here than
+                // are kept.
+                let demands = told.as_ref().map_or(&[][..], |told| &told.demands[..]);
                 for group in &self.settings.groups {
-                    match group.queue {
-                        Some((ref of, ref queue)) if of == source => match of_queue(queue) {
-                            Some(_) => self.told.entry(group.id.clone()).or_default().push(now),
-                            // Only those that were asked for are lost; fewer promises are
-                            // checked here than are kept.
-                            None => {}
-                        },
-                        _ => {}
+                    let of_group = |(queue, demand): &(Queue, Result<Demand, String>)| {
+                        let of = group.queue.as_ref();
+                        demand.is_ok() && of.is_some_and(|of| of.0 == *source && of.1 == *queue)
+                    };
+                    if demands.iter().any(of_group) {
+                        self.told.entry(group.id.clone()).or_default().push(now);
                     }
                 }
             }
@@ -121,34 +118,28 @@ impl Watch {
         }
     }
 
+    /// A read that failed takes nothing back of what was read well before.
     fn learn(&mut self, asked: Instant, group: &GroupId, told: &Result<Supply, String>) {
-        match told {
-            Ok(supply) => {
-                let newer = self
-                    .known
-                    .get(group)
-                    .is_none_or(|known| known.asked <= asked);
-                if newer {
-                    let ids: BTreeSet<_> =
-                        supply.members.iter().map(|listed| &listed.member).collect();
-                    // Of an instance that is listed twice, the last counts.
-                    let alive = |id: &&&crate::poll::plan::Member| {
-                        let last = supply.members.iter().rfind(|listed| listed.member == ***id);
-                        last.is_some_and(|listed| listed.stage != Stage::Away)
-                    };
-                    let alive = ids.iter().filter(alive).count();
-                    let known = Known {
-                        asked,
-                        desired: supply.desired,
-                        alive: u32::try_from(alive).expect("a test has few"),
-                        max: supply.max,
-                    };
-                    self.known.insert(group.clone(), known);
-                }
-            }
-            // What was read well before is still known.
-            Err(_) => {}
+        let overtaken = |known: &Known| known.asked > asked;
+        let Ok(supply) = told else {
+            return;
+        };
+        if self.known.get(group).is_some_and(overtaken) {
+            return;
         }
+        // Of an instance that is listed twice, the last counts.
+        let listed = supply.members.iter();
+        let stages: BTreeMap<_, _> = listed
+            .map(|listed| (&listed.member, listed.stage))
+            .collect();
+        let alive = stages.values().filter(|stage| **stage != Stage::Away);
+        let known = Known {
+            asked,
+            desired: supply.desired,
+            alive: u32::try_from(alive.count()).expect("a test has few"),
+            max: supply.max,
+        };
+        self.known.insert(group.clone(), known);
     }
 
     fn check(&mut self, now: Instant, action: &Action) {
