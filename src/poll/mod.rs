@@ -20,6 +20,8 @@ mod targets;
 mod together;
 mod token;
 mod uses;
+#[cfg(test)]
+mod world;
 
 pub use config::{Poll, load};
 pub use demo::{agent as demo_agent, demo, job as demo_job};

@@ -9,7 +9,7 @@
 //!   the number of its seed, and is told aloud when it breaks a rule of the [`judge`].
 
 mod agents;
-mod chance;
+pub(crate) mod chance;
 mod deeds;
 mod fate;
 mod group;

@@ -1,0 +1,87 @@
+//! The planner beside its peers, in the worlds of [`super::traces`], as a table.
+
+use std::time::Duration;
+
+use super::World;
+use super::ours::Ours;
+use super::peers::{PEERS, Peer};
+use super::tally::Tally;
+use super::traces::{self, TRACES};
+
+/// Worlds of each trace; boot times and jobs differ.
+const SEEDS: u64 = 5;
+
+fn ours(make: traces::Make, interval: u64) -> Tally {
+    let mut sum = Tally::default();
+    for seed in 0..SEEDS {
+        let mut nature = make(seed);
+        nature.interval = Duration::from_secs(interval);
+        let maker = |now| Box::new(Ours::new(&nature, now)) as Box<dyn super::wire::Poller>;
+        let (tally, broken) = World::new(nature.clone(), seed, &maker).lives();
+        assert_eq!(broken, [], "seed {seed}");
+        sum.add(&tally);
+    }
+    sum
+}
+
+fn peer(make: traces::Make, peer: super::peers::Make) -> Tally {
+    let mut sum = Tally::default();
+    for seed in 0..SEEDS {
+        let nature = make(seed);
+        let maker = |now| Box::new(Peer::new(&nature, peer, now)) as Box<dyn super::wire::Poller>;
+        let (tally, _) = World::new(nature.clone(), seed, &maker).lives();
+        sum.add(&tally);
+    }
+    sum
+}
+
+fn row(name: &str, tally: &Tally) -> String {
+    let hours = tally.lasted.as_secs_f64() / 3600.0;
+    let wait = |percent| tally.wait(percent).as_secs();
+    format!(
+        "| {name} | {:.1} | {:.1} | {} | {} | {} | {} | {} | {} | {:.0} | {:.0} | {} | {} |",
+        tally.over_seconds / 3600.0,
+        tally.instance_seconds / 3600.0,
+        wait(50),
+        wait(95),
+        wait(99),
+        tally.waits.len(),
+        tally.started,
+        tally.never_used,
+        tally.queue_calls as f64 / hours,
+        tally.cloud_calls as f64 / hours,
+        tally.exceeded,
+        tally.lowered,
+    )
+}
+
+/// Where every instance comes up. What is left is instances that take themselves out of their
+/// group between a read and a write: an absolute desired capacity is then one too high.
+#[test]
+fn no_trace_gets_more_than_a_thousandth_that_no_job_needs() {
+    for (name, make) in &TRACES[..4] {
+        let tally = ours(*make, 10);
+        let share = tally.over_seconds / tally.instance_seconds;
+        assert!(share < 0.001, "{name}: {share}");
+        assert_eq!(tally.jobs_lost, 0, "{name}");
+    }
+}
+
+#[test]
+#[ignore = "prints a table; scripts/bench-poll runs it"]
+fn table_of_all_pollers() {
+    for (name, make) in TRACES {
+        println!("\n### {name}\n");
+        println!(
+            "| poller | over-provisioned, instance-hours | instance-hours | wait p50, s | p95 | \
+             p99 | jobs run | instances started | never used | queue calls an hour | \
+             cloud calls an hour | most above the maximum | lowered |"
+        );
+        println!("|---|{}", "--:|".repeat(12));
+        println!("{}", row("clockout, 10 s", &ours(make, 10)));
+        println!("{}", row("clockout, 5 s", &ours(make, 5)));
+        for (peer_name, peer_make) in PEERS {
+            println!("{}", row(peer_name, &peer(make, peer_make)));
+        }
+    }
+}
