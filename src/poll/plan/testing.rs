@@ -255,10 +255,12 @@ impl Bench {
     }
 
     pub fn reports(&self) -> Vec<&Report> {
-        let report = |action| match action {
-            Action::Report(report) => Some(report),
-            _ => None,
-        };
+        fn report(action: &Action) -> Option<&Report> {
+            match action {
+                Action::Report(report) => Some(report),
+                _ => None,
+            }
+        }
         self.log.iter().filter_map(report).collect()
     }
 
