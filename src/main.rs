@@ -19,14 +19,6 @@ mod instance;
 mod jobs;
 mod lifecycle;
 #[cfg(feature = "poll")]
-#[allow(
-    dead_code,
-    unused_imports,
-    unreachable_code,
-    unused_variables,
-    unused_mut,
-    reason = "being built"
-)]
 mod poll;
 mod presets;
 #[cfg(test)]

@@ -125,6 +125,7 @@ impl ChildSetup {
     }
 }
 
+#[cfg(feature = "poll")]
 /// The child leads a session of its own: no terminal, and nobody who ends ours, reaches it.
 pub fn new_session(command: &mut Command) {
     // SAFETY: setsid(2) is async-signal-safe, and the closure allocates nothing. It can only fail
@@ -132,6 +133,7 @@ pub fn new_session(command: &mut Command) {
     unsafe { command.pre_exec(|| check(libc::setsid().min(0))) };
 }
 
+#[cfg(feature = "poll")]
 /// The child is asked to end when we do, however we end. To be started by the main thread: the
 /// kernel takes the end of the thread that forked for ours.
 pub fn end_with_us(command: &mut Command) {
@@ -211,6 +213,7 @@ pub fn watch_readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
 }
 
+#[cfg(feature = "poll")]
 /// How many columns the terminal has.
 pub fn columns(terminal: BorrowedFd<'_>) -> Option<u16> {
     // SAFETY: a winsize is four numbers, and zeroes are some; it outlives the call.

@@ -30,6 +30,7 @@ pub struct Looked {
     pub max: Option<u32>,
     /// The Auto Scaling group, if it is one, and how it is made larger.
     pub asg: Option<(String, How)>,
+    #[cfg_attr(not(feature = "aws"), allow(dead_code))]
     pub discovered: bool,
 }
 
@@ -53,7 +54,7 @@ pub async fn look(poll: &Poll) -> (Vec<Looked>, Vec<(String, Result<usize, Strin
         });
         tags.push((discover.tag.clone(), found));
     }
-    let http = Http::new();
+    let http = Http::harmless();
     let (demands, supplies) =
         tokio::join!(demands(&groups, &http, until), supplies(&groups, until));
     let looked = groups.iter().map(|group| {

@@ -27,7 +27,9 @@ pub use config::{Poll, load};
 pub use demo::{agent as demo_agent, demo, job as demo_job};
 pub use look::{Looked, look};
 pub use plan::{Demand, Supply};
-pub use uses::{GroupUse, How, QueueUse, Raise, TagUse, Uses};
+#[cfg(test)]
+pub use uses::GroupUse;
+pub use uses::{How, QueueUse, Raise, TagUse, Uses};
 
 use crate::cli::{PollManner, PollOptions};
 use crate::config::{LogLevel, Logging};

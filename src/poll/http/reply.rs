@@ -32,11 +32,6 @@ impl Reply {
         self.parse(parse_json)
     }
 
-    /// The body as text.
-    pub fn text(&self) -> Result<&str, SourceError> {
-        std::str::from_utf8(&self.body).map_err(|_| self.unreadable("it is no text"))
-    }
-
     /// What `read` makes of the body; its complaint gets the address in front.
     pub fn parse<'a, T>(
         &'a self,

@@ -1,7 +1,6 @@
 //! A server as one source sees it: its address, and who asks.
 
 use reqwest::Method;
-use serde_json::Value;
 
 use super::{Ask, Auth, Http, Reply, join};
 use crate::poll::source::SourceError;
@@ -64,17 +63,12 @@ impl Site {
 
     /// GET of a whole address of this server (a [`Reply::next_link`]), if it has changed.
     pub async fn get_url(&self, url: &str, etag: Option<&str>) -> Result<Reply, SourceError> {
-        self.send(Method::GET, url, etag, None).await
+        self.send(Method::GET, url, etag).await
     }
 
     pub async fn delete(&self, path: &str) -> Result<Reply, SourceError> {
         let url = join(&self.base, path, &[]);
-        self.send(Method::DELETE, &url, None, None).await
-    }
-
-    pub async fn post(&self, path: &str, json: &Value) -> Result<Reply, SourceError> {
-        let url = join(&self.base, path, &[]);
-        self.send(Method::POST, &url, None, Some(json)).await
+        self.send(Method::DELETE, &url, None).await
     }
 
     /// The token of now.
@@ -87,7 +81,6 @@ impl Site {
         method: Method,
         url: &str,
         etag: Option<&str>,
-        json: Option<&Value>,
     ) -> Result<Reply, SourceError> {
         let secret = self.secret()?;
         let both = secret.as_ref().and_then(Secret::user_and_password);
@@ -107,7 +100,7 @@ impl Site {
             auth,
             headers: &self.headers,
             etag,
-            json,
+            json: None,
             secret: None,
             allow_http: self.allow_http,
         };

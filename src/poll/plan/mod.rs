@@ -54,12 +54,12 @@ pub use arithmetic::Why;
 pub use breaker::BreakerView;
 pub use decision::Decision;
 pub use event::{Action, Event, Report};
-pub use group::Totals;
-pub use view::{GroupView, SourceView, SupplyView};
+#[cfg(test)]
+pub use view::GroupView;
+pub use view::SourceView;
 pub use words::{
     BackendId, BootBounds, Demand, GroupId, GroupSettings, Harvest, Hints, Launched, Listed,
-    Member, Order, Place, Queue, Reading, Round, Settings, SourceId, Stage, Supply, Trouble,
-    TroubleKind,
+    Member, Order, Place, Queue, Round, Settings, SourceId, Stage, Supply, Trouble, TroubleKind,
 };
 
 use chain::Chain;

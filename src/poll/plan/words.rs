@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::lifecycle::Instant;
-
 /// Names that a person wrote, or that a service gave; compared as text, shown as they are.
 macro_rules! names {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => { $(
@@ -137,6 +135,8 @@ pub struct Trouble {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
+// Some of them only AWS tells apart.
+#[cfg_attr(not(feature = "aws"), allow(dead_code))]
 pub enum TroubleKind {
     /// The provider has no such machine now. Passes by itself.
     Capacity,
@@ -230,12 +230,4 @@ pub struct Settings {
     pub groups: Vec<GroupSettings>,
     /// Sources whose queues are asked one by one; they are asked less often while nothing waits.
     pub one_by_one: Vec<SourceId>,
-}
-
-/// What is known, when it was asked, and when it was told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reading<T> {
-    /// When the question was sent: what is told may be that old.
-    pub asked: Instant,
-    pub told: Result<T, String>,
 }

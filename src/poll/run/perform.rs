@@ -239,18 +239,7 @@ impl Poller {
                 known.remarks.clone_from(&harvest.remarks);
                 Ok(harvest)
             }
-            Err(error) => {
-                let not_before = match error {
-                    // The planner knows by it that this was too often.
-                    SourceError::Limited(wait) => Some(wait.unwrap_or_default()),
-                    _ => None,
-                };
-                let hints = Hints {
-                    not_before,
-                    every: None,
-                };
-                Err((error.to_string(), hints))
-            }
+            Err(error) => Err((error.to_string(), error.hints())),
         };
         self.feed(Event::Demand {
             source,
