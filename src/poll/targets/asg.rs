@@ -21,7 +21,7 @@ use serde::Deserialize;
 use tokio::sync::OnceCell;
 
 use crate::aws::{ApiError, Patience, explain, settings};
-use crate::poll::plan::{BackendId, Launched, Order, Place, Trouble, TroubleKind};
+use crate::poll::plan::{BackendId, Launched, Order, Place, Trouble};
 use crate::poll::source::Later;
 use crate::poll::target::{self, Described, Found, Target};
 use read::{Zone, read};
