@@ -5,8 +5,8 @@
 
 // The bans are for the supervisor; a test looks again until what it waits for is there.
 #![allow(clippy::disallowed_methods)]
-// A build without AWS has the parts of the bed that only AWS needs.
-#![cfg_attr(not(feature = "aws"), allow(dead_code))]
+// A build without AWS or the poller has the parts of the bed that only they need.
+#![cfg_attr(not(all(feature = "aws", feature = "poll")), allow(dead_code))]
 
 mod bad_input;
 mod bed;
