@@ -8,7 +8,7 @@ import pytest
 from bed import Bed
 from drivers.buildbot import Untold
 
-# Of an explanation: "want 3 = ceil((2 waiting + 1 running) / 1 slots) + 0 headroom".
+# Of an explanation: "want 3 = ceil((2 waiting + 1 running) / 1 slot) + 0 headroom".
 JOBS = re.compile(r"\((\d+) waiting \+ (\d+) running\)")
 # As many instances as there can be: nothing is missing, whatever waits.
 SUPPLY = ["echo", json.dumps({"alive": 0, "desired": 0, "max": 0})]

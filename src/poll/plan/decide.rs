@@ -243,6 +243,7 @@ impl Walk<'_> {
             room: bounds.room,
             launch: grant.launch,
             why: grant.why,
+            held: group.held().map(str::to_owned),
             passed_to: next.filter(|_| grant.rest > 0),
         }
     }

@@ -40,6 +40,8 @@ pub struct Decision {
     pub room: u32,
     pub launch: u32,
     pub why: Why,
+    /// Why the group takes no orders, if it is so.
+    pub held: Option<String>,
     /// Who takes what this group may not launch.
     pub passed_to: Option<GroupId>,
 }
@@ -60,36 +62,47 @@ impl Decision {
         match (self.running, self.free) {
             (Some(running), _) => write!(
                 f,
-                "want {} = ceil(({} waiting + {running} running{}) / {} slots) + {} headroom",
+                "want {} = ceil(({} waiting + {running} running{}) / {}) + {} headroom",
                 self.want,
                 self.waiting,
                 Less(self.others, "on other groups"),
-                self.slots,
+                Slots(self.slots),
                 self.headroom
             ),
             (None, Some(free)) => write!(
                 f,
                 "want {} = {usable} usable + ceil(({} waiting - {free} free{} - {} booting x {} \
-                 slots) / {} slots) + {} headroom",
+                 slots) / {}) + {} headroom",
                 self.want,
                 self.waiting,
                 Less(self.others, "on other groups"),
                 self.booting,
                 self.slots,
-                self.slots,
+                Slots(self.slots),
                 self.headroom
             ),
             (None, None) => write!(
                 f,
-                "want {} = {usable} usable + ceil(({} waiting{}) / {} slots) - {} booting, at least \
+                "want {} = {usable} usable + ceil(({} waiting{}) / {}) - {} booting, at least \
                  {} headroom",
                 self.want,
                 self.waiting,
                 Less(self.others, "on other groups"),
-                self.slots,
+                Slots(self.slots),
                 self.booting,
                 self.headroom
             ),
+        }
+    }
+}
+
+struct Slots(NonZeroU32);
+
+impl fmt::Display for Slots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.get() {
+            1 => f.write_str("1 slot"),
+            count => write!(f, "{count} slots"),
         }
     }
 }
@@ -135,6 +148,9 @@ impl fmt::Display for Decision {
             max => write!(f, "; room {} = {max} max - {occupied}", self.room)?,
         }
         write!(f, "; not more: {}", self.why)?;
+        if let (Why::Held, Some(held)) = (self.why, &self.held) {
+            write!(f, ": {held}")?;
+        }
         match self.passed_to {
             Some(ref group) => write!(f, ", the rest goes to {group}"),
             None => Ok(()),
