@@ -20,7 +20,7 @@ use crate::lifecycle::{Limit, Limits};
 use crate::presets::{self, Launch, Preset};
 use crate::toml_error;
 
-const DEFAULT_FILE: &str = "/etc/clockout/clockout.toml";
+pub const DEFAULT_FILE: &str = "/etc/clockout/clockout.toml";
 
 /// Everything `run` and `retire` need to know, checked.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -14,7 +14,7 @@ use super::source::Spec as _;
 use super::target::Spec as _;
 use super::{sources, targets};
 use crate::cli::PollOptions;
-use crate::config::{Time, read_file};
+use crate::config::{DEFAULT_FILE, Time, read_file};
 use crate::exit::Usage;
 use crate::toml_error::hint;
 
@@ -116,6 +116,9 @@ struct Sizes {
 /// the file, checked.
 pub fn load(given: &PollOptions) -> Result<(PollOptions, Poll), Usage> {
     let file = read_file::<File>(given.config.as_deref())?;
+    if file.group.is_empty() && file.discover.is_empty() {
+        return Err(nothing(given.config.as_deref()));
+    }
     let mut options = given.clone();
     macro_rules! fill {
         ($($field:ident),*) => { $(options.$field = options.$field.take().or(file.poll.$field);)* };
@@ -146,13 +149,6 @@ pub fn load(given: &PollOptions) -> Result<(PollOptions, Poll), Usage> {
 
 impl Poll {
     fn check(&self) -> Result<(), String> {
-        if self.groups.is_empty() && self.discover.is_empty() {
-            return Err(
-                "nothing to poll: the configuration has no [[group]] and no [[discover]]; see \
-                 \"Scale out\" in the README, or try 'clockout demo'"
-                    .to_owned(),
-            );
-        }
         if self.interval < SHORTEST_INTERVAL {
             return Err("interval: the shortest is 1s".to_owned());
         }
@@ -332,6 +328,21 @@ impl Sizes {
             boot: self.boot,
         }
     }
+}
+
+/// `run` needs no file, so that an absent one is an empty one; here it is the whole work.
+fn nothing(path: Option<&Path>) -> Usage {
+    let path = path.unwrap_or(Path::new(DEFAULT_FILE));
+    let what = if path.exists() {
+        "has no [[group]] and no [[discover]]"
+    } else {
+        "does not exist"
+    };
+    Usage(format!(
+        "nothing to poll: the configuration {} {what}; see \"Scale out\" in the README, or try \
+         'clockout demo'",
+        path.display()
+    ))
 }
 
 /// Two names for one group, or two groups of one name, would be counted twice.

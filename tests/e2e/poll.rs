@@ -332,7 +332,7 @@ fn bad_configuration_is_one_line_that_says_what_to_do() {
     let source = "source = { kind = \"exec\", command = [\"cat\", \"q\"] }";
     let target = "target = { kind = \"exec\", supply = [\"cat\", \"g\"], launch = [\"true\"] }";
     for (toml, words) in [
-        (String::new(), &["[[group]]", "demo"][..]),
+        (String::new(), &["clockout.toml", "[[group]]", "demo"][..]),
         (format!("[[group]]\nname = \"a\"\n{source}\n"), &["target"]),
         (
             format!("[[group]]\nname = \"a\"\n{target}\n"),

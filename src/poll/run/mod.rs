@@ -174,10 +174,15 @@ impl Poller {
     fn reload(&mut self) {
         match config::load(&self.given) {
             Ok((_, poll)) => {
-                if (poll.listen, &poll.lease_file) != (self.poll.listen, &self.poll.lease_file) {
-                    warn!("config.partly: listen and lease_file only change with a restart");
+                let fixed = |poll: &Poll| (poll.listen, poll.lease_file.clone(), poll.dry_run);
+                if fixed(&poll) != fixed(&self.poll) {
+                    warn!(
+                        "config.partly: listen, lease_file and dry_run change with a restart only"
+                    );
                 }
-                self.poll = poll;
+                // What is open already was told whether it may change anything.
+                let dry_run = self.poll.dry_run;
+                self.poll = Poll { dry_run, ..poll };
                 self.discovery.reload(&self.poll);
                 self.regroup();
                 info!(groups = self.groups.len(), "config.reloaded");
