@@ -7,7 +7,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ec2::config::http::HttpResponse;
-use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 
 use super::ApiError;
 use crate::tls;
@@ -56,9 +56,7 @@ where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
     match &error {
-        SdkError::ConstructionFailure(_) => {
-            ApiError::NotSent(DisplayErrorContext(&error).to_string())
-        }
+        SdkError::ConstructionFailure(_) => ApiError::NotSent(in_words(&error)),
         SdkError::ServiceError(answer) => ApiError::Service {
             status: answer.raw().status().as_u16(),
             code: answer.err().code().unwrap_or_default().to_owned(),
@@ -67,8 +65,23 @@ where
         SdkError::ResponseError(answer) => ApiError::Service {
             status: answer.raw().status().as_u16(),
             code: "Unreadable".to_owned(),
-            message: DisplayErrorContext(&error).to_string(),
+            message: in_words(&error),
         },
-        _ => ApiError::Unanswered(DisplayErrorContext(&error).to_string()),
+        _ => ApiError::Unanswered(in_words(&error)),
     }
+}
+
+/// An error and its causes in one line. The SDK's own form adds a dump of its types, which tells
+/// nobody anything.
+fn in_words(error: &(dyn Error + 'static)) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !words.contains(&said) {
+            words = format!("{words}: {said}");
+        }
+        cause = error.source();
+    }
+    words
 }
