@@ -115,7 +115,7 @@ struct Sizes {
 /// The options with the file's values where neither flag nor environment has one, and the rest of
 /// the file, checked.
 pub fn load(given: &PollOptions) -> Result<(PollOptions, Poll), Usage> {
-    let file = read_file::<File>(given.config.as_deref())?;
+    let file = read_file::<File>(given.config.as_deref()).map_err(left_out)?;
     if file.group.is_empty() && file.discover.is_empty() {
         return Err(nothing(given.config.as_deref()));
     }
@@ -328,6 +328,17 @@ impl Sizes {
             boot: self.boot,
         }
     }
+}
+
+/// A target that this build was made without is not misspelt.
+fn left_out(error: Usage) -> Usage {
+    if cfg!(feature = "aws") || !error.0.contains("unknown value 'asg'") {
+        return error;
+    }
+    let (place, _) = error.0.split_once(", use one of").unwrap_or((&error.0, ""));
+    Usage(format!(
+        "{place}: this build has no AWS; scripts/build-static --full makes one that has"
+    ))
 }
 
 /// `run` needs no file, so that an absent one is an empty one; here it is the whole work.

@@ -375,3 +375,16 @@ fn bad_configuration_is_one_line_that_says_what_to_do() {
         }
     }
 }
+
+#[cfg(not(feature = "aws"))]
+#[test]
+fn a_build_without_aws_says_so() {
+    let bed = TestBed::new();
+    bed.write(
+        "clockout.toml",
+        "[[group]]\nname = \"a\"\ntarget = { kind = \"asg\", name = \"a\" }\n",
+    );
+    let output = bed.call("poll --once");
+    let line = output.refused(2);
+    assert!(line.contains("no AWS") && line.contains("--full"), "{line}");
+}
