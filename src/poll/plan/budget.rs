@@ -13,14 +13,20 @@ pub struct Budget {
 
 /// What all groups together have, may have got, or are about to get. `None`: nobody knows of one.
 ///
-/// A group that was never read counts with its maximum: it may be full.
-pub fn used<'a>(groups: impl Iterator<Item = &'a Group>, now: Instant) -> Option<u64> {
+/// A group that was not read since `since` counts with its maximum: it may be full,
+/// or with more, if it had more before.
+pub fn used<'a>(
+    groups: impl Iterator<Item = &'a Group>,
+    now: Instant,
+    since: Instant,
+) -> Option<u64> {
     groups
         .map(|group| {
-            if group.known() {
+            if group.read_since(since) {
                 Some(group.claims(now))
             } else {
-                group.settings.max.map(u64::from)
+                let max = group.settings.max.map(u64::from);
+                max.map(|max| max.max(group.claims(now)))
             }
         })
         .sum()

@@ -96,7 +96,7 @@ impl Planner {
 
     /// What counts against `max_instances`; `None`: nobody knows.
     pub(super) fn used(&self, now: Instant) -> Option<u64> {
-        budget::used(self.groups.iter(), now)
+        budget::used(self.groups.iter(), now, self.led)
     }
 
     /// Decides on a chain's round. Without means nothing is launched.

@@ -15,7 +15,7 @@ use super::names::Names;
 use super::orders::{Orders, Shown};
 use super::pace::Penalty;
 use super::token;
-use super::words::{GroupSettings, Launched, Order, Supply, Trouble, TroubleKind};
+use super::words::{GroupSettings, Launched, Member, Order, Supply, Trouble, TroubleKind};
 
 /// What is asked for and not listed for longer than this is worth a question.
 const OVERDUE: Duration = Duration::from_secs(30);
@@ -158,10 +158,14 @@ impl Group {
         self.read.is_some()
     }
 
+    /// Whether it was read by a question that was sent since then.
+    pub fn read_since(&self, since: Instant) -> bool {
+        self.read.as_ref().is_some_and(|read| read.asked >= since)
+    }
+
     /// Whether the last read was asked for after `since`, and after the last order was answered.
     pub fn fresh(&self, since: Instant) -> bool {
-        let since = since.max(self.orders.answered());
-        self.read.as_ref().is_some_and(|read| read.asked >= since)
+        self.read_since(since.max(self.orders.answered()))
     }
 
     /// Whether it may be read now: failed reads are not repeated at once.
@@ -277,7 +281,9 @@ impl Group {
     /// `named`: the names of the connected agents are known.
     pub fn count(&self, now: Instant, named: bool) -> Count {
         let tally = self.boots.tally(now, named);
-        let desired = self.desired();
+        let listed = |member: &Member| self.boots.members().any(|known| known == member);
+        let unlisted = self.orders.unlisted(listed);
+        let desired = self.desired().max(tally.listed().saturating_add(unlisted));
         let flight = desired.saturating_sub(tally.listed());
         let lost = self.boots.overdue(now, self.boots.deadline()).min(flight);
         let phantom = if self.breaker.provider_fails() {
@@ -378,6 +384,7 @@ impl Group {
             Launched::Accepted { count, members } => {
                 let change = (!members.is_empty()).then(|| self.breaker.provided());
                 let reports = self.changed(change.flatten()).into_iter().collect();
+                self.orders.bring(now, members);
                 self.definite(now, wall, order, count);
                 self.launches.forgive();
                 self.others = 0;

@@ -82,6 +82,8 @@ pub struct Planner {
     interval: Duration,
     max_instances: Option<u32>,
     leader: bool,
+    /// Since when: what was read before is no measure of what another leader has launched.
+    led: Instant,
     groups: Vec<Group>,
     chains: Vec<Chain>,
     sources: Vec<Source>,
@@ -130,6 +132,7 @@ impl Planner {
             interval: Duration::ZERO,
             max_instances: None,
             leader: true,
+            led: Instant::default(),
             groups: Vec::new(),
             chains: Vec::new(),
             sources: Vec::new(),
@@ -344,6 +347,13 @@ impl Planner {
         if leader && !self.leader {
             for source in &mut self.sources {
                 source.pace.hurry(now);
+            }
+            self.led = now;
+            for group in &mut self.groups {
+                group.told = None;
+            }
+            for backend in &mut self.backends {
+                backend.sweep = now;
             }
         }
         self.leader = leader;

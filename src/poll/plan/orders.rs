@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::lifecycle::Instant;
 
 use super::token::{Epoch, View};
-use super::words::{GroupSettings, Order};
+use super::words::{GroupSettings, Member, Order};
 
 /// For so long a read that shows less than what was ordered is taken to lag.
 const LAG: Duration = Duration::from_secs(15);
@@ -39,6 +39,9 @@ pub struct Orders {
     pub open: Option<Order>,
     answered: Instant,
     written: Option<Written>,
+    /// Instances that orders have brought, by the time they were told. Reads need not grow better
+    /// with time: one that shows an order may be followed by an older one that does not.
+    brought: Vec<(Instant, Member)>,
     epoch: Epoch,
 }
 
@@ -49,6 +52,7 @@ impl Orders {
             open: None,
             answered: Instant::default(),
             written: None,
+            brought: Vec::new(),
             epoch: Epoch::new(wall),
         }
     }
@@ -62,6 +66,7 @@ impl Orders {
     /// was asked for so long after it that it cannot lag. Until then the order stands, however
     /// long no read succeeds.
     pub fn read(&mut self, wall: Duration, asked: Instant, desired: u32) {
+        self.brought.retain(|(at, _)| asked < at.after(LAG));
         let Some(ref written) = self.written else {
             return;
         };
@@ -85,6 +90,19 @@ impl Orders {
             }
             _ => read,
         }
+    }
+
+    /// An order has brought these.
+    pub fn bring(&mut self, now: Instant, members: Vec<Member>) {
+        let members = members.into_iter().map(|member| (now, member));
+        self.brought.extend(members);
+    }
+
+    /// How many that orders have brought so lately that a read may not list them are not listed.
+    pub fn unlisted(&self, listed: impl Fn(&Member) -> bool) -> u32 {
+        let brought = self.brought.iter();
+        let unlisted = brought.filter(|(_, member)| !listed(member)).count();
+        u32::try_from(unlisted).unwrap_or(u32::MAX)
     }
 
     /// The most that may have been asked for, beyond what reads show.
@@ -163,5 +181,27 @@ impl Orders {
             at: now,
             doubt: Some(shown),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Instant {
+        Instant(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn what_an_order_brought_is_on_its_way_even_if_an_older_read_follows_one_that_showed_it() {
+        let mut orders = Orders::new(Duration::ZERO);
+        orders.bring(at(10), vec![Member::new("i-1"), Member::new("i-2")]);
+        let first = |member: &Member| member.as_str() == "i-1";
+        for asked in [11, 12, 24] {
+            orders.read(Duration::ZERO, at(asked), 2);
+            assert_eq!((orders.unlisted(|_| false), orders.unlisted(first)), (2, 1));
+        }
+        orders.read(Duration::ZERO, at(25), 0);
+        assert_eq!(orders.unlisted(|_| false), 0);
     }
 }
