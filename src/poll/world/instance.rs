@@ -20,6 +20,7 @@ pub enum Fate {
 #[derive(Debug)]
 pub struct Instance {
     pub group: usize,
+    pub launched: Instant,
     /// It is a member of its group.
     pub attached: bool,
     pub up: bool,
@@ -37,9 +38,10 @@ pub struct Instance {
 }
 
 impl Instance {
-    pub fn new(group: usize, attached: bool, fate: Fate) -> Instance {
+    pub fn new(now: Instant, group: usize, attached: bool, fate: Fate) -> Instance {
         Instance {
             group,
+            launched: now,
             attached,
             up: false,
             fate,
@@ -65,6 +67,11 @@ impl Instance {
     /// Its agent has ended; perhaps there will be another.
     pub fn is_between_agents(&self) -> bool {
         self.was_connected && (self.told || !self.connected)
+    }
+
+    /// It boots for longer than others may have taught the planner to wait.
+    pub fn is_slow(&self, now: Instant, least: Duration) -> bool {
+        !self.was_connected && now.since(self.launched) >= least
     }
 
     /// Slots that take a job now.

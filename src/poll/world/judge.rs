@@ -123,13 +123,15 @@ impl World<'_> {
         let jobs = queue.believable.greatest(self.now);
         let waiting = queue.believable_waiting.greatest(self.now);
         // Members that were up and have no agent now are no capacity, as agents or their names
-        // show: they are on their way out, or return to service.
+        // show: they are on their way out, or return to service. Nor are those that boot for too
+        // long.
+        let least = group.nature.bounds.least;
         let there = group
             .members
             .iter()
             .filter_map(|number| self.instances.get(number));
         let leaving = there
-            .filter(|instance| instance.is_between_agents())
+            .filter(|it| it.is_between_agents() || it.is_slow(self.now, least))
             .count() as u32;
         // Who decides while an instance takes itself out cannot see the decrement: an absolute
         // desired capacity is then one too high for each.

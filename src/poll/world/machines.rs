@@ -66,7 +66,8 @@ impl World<'_> {
             false => Fate::Works,
         };
         self.says(|| format!("i-{number} is launched in group {at}, {fate:?}"));
-        self.instances.insert(number, Instance::new(at, true, fate));
+        self.instances
+            .insert(number, Instance::new(self.now, at, true, fate));
         let group = &mut self.groups[at];
         group.members.insert(number);
         group.failed = None;
