@@ -112,6 +112,21 @@ struct Sizes {
     boot: BootBounds,
 }
 
+/// Both kinds of table have these keys. Serde can share them between two structs (`flatten`), but
+/// then refuses no unknown key.
+macro_rules! sizes {
+    ($table:ident) => {
+        Sizes::new(
+            $table.slots,
+            $table.max,
+            $table.headroom,
+            $table.step,
+            $table.round,
+            $table.boot_timeout,
+        )
+    };
+}
+
 /// The options with the file's values where neither flag nor environment has one, and the rest of
 /// the file, checked.
 pub fn load(given: &PollOptions) -> Result<(PollOptions, Poll), Usage> {
@@ -177,15 +192,7 @@ impl Group {
         }
         let checked = table.target.check();
         checked.map_err(|text| within(format!("target: {text}")))?;
-        let sizes = Sizes::new(
-            table.slots,
-            table.max,
-            table.headroom,
-            table.step,
-            table.round,
-            table.boot_timeout,
-        );
-        let sizes = sizes.map_err(within)?;
+        let sizes = sizes!(table).map_err(within)?;
         let fallback = table.fallback.map(GroupId::new);
         Ok(Group {
             settings: sizes.settings(
@@ -215,15 +222,7 @@ impl Discover {
         let words = words.map(|(key, word)| (key.to_owned(), toml::Value::String(word)));
         let target = targets::Spec::deserialize(toml::Table::from_iter(words));
         let target = target.map_err(|error| within(error.message().to_owned()))?;
-        let sizes = Sizes::new(
-            table.slots,
-            table.max,
-            table.headroom,
-            table.step,
-            table.round,
-            table.boot_timeout,
-        );
-        let sizes = sizes.map_err(within)?;
+        let sizes = sizes!(table).map_err(within)?;
         // What the tag says belongs into the keys that are left out here.
         let mut example = table.source.clone();
         example.fill("name/space");
